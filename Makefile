@@ -1,0 +1,42 @@
+# `make demo` and `make test` do their own set-up; PYTHON= picks the interpreter (3.10 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint setup clean help
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: setup  ## draw a small data set, train, evaluate, and write a page to output/demo/
+	$(BIN)/python tools/run_demo.py --output output/demo
+
+test: setup  ## every test, those that train included
+	$(BIN)/python -m pytest
+
+lint: setup  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(STAMP)  ## make .venv and install everything into it
+
+# The fallback is for Pythons that ship without ensurepip (Debian's, for one).
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed; name one with PYTHON=/path/to/python3" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(VENV)/bin/python install pip; }
+
+$(STAMP): setup.py constraints.txt tools/install_detectron2.py | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt setuptools wheel torch torchvision
+	$(BIN)/python tools/install_detectron2.py
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[detectron2,video,dev]'
+	@touch $@
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

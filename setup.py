@@ -1,0 +1,41 @@
+"""Packaging. detectron2 is not on PyPI: tools/install_detectron2.py or docs/install.md."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="videogcrf-det",
+    version="0.1.0",
+    description="Deep spatio-temporal random fields (VideoGCRF) for detectron2",
+    license="Apache-2.0",
+    packages=find_packages(include=["videogcrf_det*"]),
+    package_data={"videogcrf_det": ["py.typed"]},
+    python_requires=">=3.10",
+    # torch and detectron2 stay out: installing this must never replace the builds of a user's machine.
+    install_requires=[
+        "numpy>=1.23",
+        "opencv-python>=4.6",
+        "pycocotools>=2.0.4",
+        "fvcore>=0.1.5",
+        "iopath>=0.1.9",
+        "tqdm>=4.60",
+        "matplotlib>=3.5",
+    ],
+    extras_require={
+        # what the detectron2 package itself imports, for an installation made without its dependencies
+        "detectron2": [
+            "setuptools<81",
+            "Pillow>=9",
+            "termcolor",
+            "yacs",
+            "tabulate",
+            "cloudpickle",
+            "tensorboard",
+            "omegaconf",
+            "hydra-core",
+            "black",
+            "packaging",
+        ],
+        "video": ["av>=11"],
+        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "scipy>=1.9"],
+    },
+)

@@ -1,0 +1,23 @@
+"""What a user can do wrong, and how they are told."""
+
+import importlib.util
+
+DETECTRON2_HINT = (
+    "detectron2 is not installed, so only videogcrf_det.gcrf works: run `make setup` in the project's "
+    "folder, or `python tools/install_detectron2.py`, or install it from its repository (docs/install.md)."
+)
+
+
+class InputError(ValueError):
+    """Bad input: one sentence with what was wrong, the value, the file, and what to do about it."""
+
+
+def has_detectron2() -> bool:
+    """Whether detectron2 can be imported, without importing it."""
+    return importlib.util.find_spec("detectron2") is not None
+
+
+def require_detectron2() -> None:
+    """Raise ImportError with the one sentence that says how to get detectron2, where it is missing."""
+    if not has_detectron2():
+        raise ImportError(DETECTRON2_HINT)
