@@ -1,4 +1,4 @@
-"""VideoGCRF for detectron2. Importing this registers its backbones, meta architecture and data sets."""
+"""VideoGCRF for detectron2. Importing this registers its backbone, architecture and data sets."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What every tool in tools/ shares. Importing it ends the tool with one sentence if detectron2 is absent."""
+"""What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
 
 import sys
 from collections.abc import Callable

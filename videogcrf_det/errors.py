@@ -3,8 +3,9 @@
 import importlib.util
 
 DETECTRON2_HINT = (
-    "detectron2 is not installed, so only videogcrf_det.gcrf works: run `make setup` in the project's "
-    "folder, or `python tools/install_detectron2.py`, or install it from its repository (docs/install.md)."
+    "detectron2 is not installed, so only videogcrf_det.gcrf works: run `make setup` in the "
+    "project's folder, or `python tools/install_detectron2.py`, or install it from its repository "
+    "(docs/install.md)."
 )
 
 
@@ -18,6 +19,6 @@ def has_detectron2() -> bool:
 
 
 def require_detectron2() -> None:
-    """Raise ImportError with the one sentence that says how to get detectron2, where it is missing."""
+    """Raise ImportError with the sentence that says how to get detectron2, if it is missing."""
     if not has_detectron2():
         raise ImportError(DETECTRON2_HINT)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` to write to; rename it onto ``path`` when all went well.
+    """Yield a temporary path beside ``path`` to write to; rename it onto ``path`` at the end.
 
     The temporary name keeps the suffix, since writers of images and videos choose a format by it.
     On an error nothing is left behind and a previous ``path`` stays as it was.

@@ -1,0 +1,26 @@
+"""The method: linear systems over all positions of all frames of a clip. Needs torch alone.
+
+Shape letters, used in every docstring: ``B`` clips, ``V`` frames of a clip (the temporal context),
+``P`` positions of a feature map, ``L`` labels, ``D`` embedding size, ``N`` unknowns per frame,
+``C`` right-hand sides, ``M`` frames of a batch (the sum of its clips' lengths).
+"""
+
+from videogcrf_det.gcrf.cg import CGResult, IndefiniteError, conjugate_gradient
+from videogcrf_det.gcrf.graph import NEIGHBOURHOODS, temporal_coupling
+from videogcrf_det.gcrf.inference import ConvergenceWarning, gcrf_inference
+from videogcrf_det.gcrf.module import VideoGCRF
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator
+from videogcrf_det.gcrf.windows import average_windows
+
+__all__ = [
+    "NEIGHBOURHOODS",
+    "CGResult",
+    "ConvergenceWarning",
+    "IndefiniteError",
+    "SpatioTemporalOperator",
+    "VideoGCRF",
+    "average_windows",
+    "conjugate_gradient",
+    "gcrf_inference",
+    "temporal_coupling",
+]

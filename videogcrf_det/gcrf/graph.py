@@ -1,0 +1,68 @@
+"""Which frames of a clip are coupled, and how strongly: the matrix W of Eq. 2."""
+
+import torch
+from torch import Tensor
+
+# Distances in frames at which two frames are neighbours (Fig. 4); None: at every distance.
+NEIGHBOURHOODS: dict[str, tuple[int, ...] | None] = {
+    "fc": None,
+    "2": (1,),
+    "4": (1, 2),
+    "6ms": (1, 2, 4),
+}
+SELF_COUPLINGS = ("psd", "zero")
+
+
+def temporal_coupling(
+    num_frames: int,
+    neighbourhood: str = "fc",
+    self_coupling: str = "psd",
+    distance_decay: float | Tensor | None = None,
+) -> Tensor:
+    """Weights of the temporal terms between the frames of one clip.
+
+    ``W[v, u]`` is 1 for neighbours, ``exp(-|v - u| / distance_decay)`` with a decay, and 0 for all
+    other pairs. The paper leaves the diagonal at zero, with which H need not be positive definite
+    for a small lam. ``"psd"`` raises the diagonal by ``max(0, -lambda_min(W))``, the least that
+    makes W positive semidefinite, and so H >= lam I for all embeddings. For ``"fc"`` without decay
+    that is the matrix of ones.
+
+    Args:
+        num_frames: V, at least 1. A single frame has no neighbours: W = [[0]].
+        neighbourhood: ``"fc"`` every pair; ``"2"`` the frames at distance 1; ``"4"`` at distances
+            1 and 2; ``"6ms"`` at distances 1, 2 and 4; on either side each time.
+        self_coupling: ``"psd"``, or ``"zero"`` for Eq. 2 as printed.
+        distance_decay: tau > 0 in frames; a tensor gets gradients through W.
+
+    Returns:
+        W (V, V), symmetric, in torch's default dtype or that of ``distance_decay``.
+
+    Source: Eq. 2 and Fig. 4; the decay is the paper's future work.
+    """
+    if num_frames < 1:
+        raise ValueError(f"a clip needs at least 1 frame, got num_frames={num_frames}")
+    if neighbourhood not in NEIGHBOURHOODS:
+        known = ", ".join(NEIGHBOURHOODS)
+        raise ValueError(f"unknown neighbourhood {neighbourhood!r}: use one of {known}")
+    if self_coupling not in SELF_COUPLINGS:
+        raise ValueError(f"unknown self_coupling {self_coupling!r}: use psd or zero")
+    if distance_decay is not None and not distance_decay > 0:
+        raise ValueError(f"distance_decay must be above 0 frames, got {distance_decay}")
+
+    device = distance_decay.device if isinstance(distance_decay, Tensor) else None
+    frame = torch.arange(num_frames, device=device)
+    distance = (frame[:, None] - frame[None, :]).abs()
+    distances = NEIGHBOURHOODS[neighbourhood]
+    if distances is None:
+        linked = distance > 0
+    else:
+        linked = torch.isin(distance, torch.tensor(distances, device=device))
+    # float64 until the end: the shift of `fc` is then exactly 1 after rounding to float32
+    weights = linked.double()
+    if distance_decay is not None:
+        weights = weights * torch.exp(-distance.double() / distance_decay)
+    if self_coupling == "psd":
+        shift = torch.linalg.eigvalsh(weights)[0].neg().clamp(min=0)
+        weights = weights + shift * torch.eye(num_frames, dtype=torch.double, device=device)
+    dtype = distance_decay.dtype if isinstance(distance_decay, Tensor) else None
+    return weights.to(dtype or torch.get_default_dtype())

@@ -1,0 +1,236 @@
+"""VideoGCRF as a network layer: embedding branches, inference, and how the result is used."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from videogcrf_det.gcrf.graph import temporal_coupling
+from videogcrf_det.gcrf.inference import gcrf_inference
+
+# layout -> what it takes for unaries
+LAYOUTS = {"shared": "its features for unaries, no others", "per_label": "unaries (M, L, H, W)"}
+FUSIONS = ("residual", "replace")
+
+
+class EmbeddingBranch(nn.Module):
+    """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
+
+    The last layer starts small but not at zero: the gradient with respect to an embedding is
+    proportional to the embedding, so zero is a saddle from which training never moves.
+    """
+
+    def __init__(self, in_channels: int, conv_dim: int, num_convs: int, out_channels: int) -> None:
+        super().__init__()
+        widths = [in_channels] + [conv_dim] * num_convs
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, kernel_size=3, padding=1) for a, b in itertools.pairwise(widths)
+        )
+        self.embed = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif name.startswith("convs"):
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Embed features (M, C, H, W); ``valid`` (M, 1, H, W) is 0 on padding, else 1.
+
+        Padding is set to zero before every layer, which is what a convolution sees beyond the
+        border of a frame without padding.
+        """
+        for conv in self.convs:
+            features = conv(features * valid).relu()
+        return self.embed(features) * valid
+
+
+class VideoGCRF(nn.Module):
+    """A spatio-temporal Gaussian random field over the feature maps of a clip.
+
+    Layout ``"shared"`` (feature level): one embedding per position; the C feature channels are C
+    right-hand sides of one system with N = P unknowns a frame. Layout ``"per_label"`` (last
+    layer): one embedding per position and label, N = P L unknowns a frame, and unaries of their
+    own. The result is ``lam x``, so that vanishing embeddings give the unaries back.
+
+    Fusion ``"replace"`` returns ``lam x``. ``"residual"`` returns ``unary + conv(lam x - unary)``
+    with a 1x1 convolution that starts at zero: a pretrained network is unchanged at first, and
+    learns how to use the spatio-temporal average ``unary - lam x``.
+
+    Embeddings are divided by sqrt(P), P being the frame's positions without padding, so that the
+    strength of the coupling does not depend on the image size. Padded positions have zero
+    embeddings, with which they are coupled to nothing.
+
+    Args:
+        in_channels: channels C of the features that make the embeddings.
+        layout: ``"shared"`` or ``"per_label"``.
+        num_labels: L, for ``"per_label"`` alone.
+        spatial_dim: Ds, the size of the spatial embedding; 0 leaves the spatial terms out.
+        temporal_dim: Dt, the size of the temporal embedding; 0 gives the spatial CRF.
+        num_convs: 3x3 convolutions of a branch before the embedding layer.
+        conv_dim: their channels.
+        neighbourhood, self_coupling, distance_decay: see temporal_coupling.
+        lam: lam > 0. With ``learn_lam`` the start of a parameter that stays positive.
+        fusion: ``"residual"`` or ``"replace"``.
+        solver, rtol, max_iters: see gcrf_inference.
+
+    Raises:
+        ValueError: an argument has no such value; the message says which are possible.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        layout: str = "shared",
+        num_labels: int | None = None,
+        spatial_dim: int = 128,
+        temporal_dim: int = 128,
+        num_convs: int = 1,
+        conv_dim: int = 128,
+        neighbourhood: str = "fc",
+        self_coupling: str = "psd",
+        distance_decay: float | None = None,
+        lam: float = 1.0,
+        learn_lam: bool = False,
+        fusion: str = "residual",
+        solver: str = "cg",
+        rtol: float = 1e-5,
+        max_iters: int = 200,
+    ) -> None:
+        super().__init__()
+        if layout not in LAYOUTS:
+            raise ValueError(f"unknown layout {layout!r}: use one of {', '.join(LAYOUTS)}")
+        if fusion not in FUSIONS:
+            raise ValueError(f"unknown fusion {fusion!r}: use one of {', '.join(FUSIONS)}")
+        if (layout == "per_label") != (num_labels is not None):
+            raise ValueError(f"num_labels={num_labels} does not fit layout {layout!r}")
+        if spatial_dim < 0 or temporal_dim < 0 or spatial_dim + temporal_dim == 0:
+            raise ValueError(
+                "embedding sizes must not be negative and not both 0, "
+                f"got spatial_dim={spatial_dim}, temporal_dim={temporal_dim}"
+            )
+        if not lam > 0:
+            raise ValueError(f"lam must be above 0, got {lam}")
+        temporal_coupling(1, neighbourhood, self_coupling, distance_decay)  # checks the names now
+
+        self.layout = layout
+        self.num_labels = num_labels or 1
+        self.neighbourhood = neighbourhood
+        self.self_coupling = self_coupling
+        self.distance_decay = distance_decay
+        self.fusion = fusion
+        self.solver = solver
+        self.rtol = rtol
+        self.max_iters = max_iters
+
+        def branch(dim: int) -> EmbeddingBranch | None:
+            if dim == 0:
+                return None
+            return EmbeddingBranch(in_channels, conv_dim, num_convs, dim * self.num_labels)
+
+        self.spatial = branch(spatial_dim)
+        self.temporal = branch(temporal_dim)
+        # stored as log(lam): it stays positive, and a fixed lam travels with the weights as well
+        log_lam = torch.tensor(math.log(lam))
+        if learn_lam:
+            self.log_lam = nn.Parameter(log_lam)
+        else:
+            self.register_buffer("log_lam", log_lam)
+        if fusion == "residual":
+            channels = in_channels if layout == "shared" else self.num_labels
+            self.output = nn.Conv2d(channels, channels, kernel_size=1)
+            for parameter in self.output.parameters():
+                nn.init.zeros_(parameter)
+
+    @property
+    def lam(self) -> Tensor:
+        """lam, a positive scalar."""
+        return self.log_lam.exp()
+
+    def forward(
+        self,
+        features: Tensor,
+        clip_lengths: Sequence[int] | None = None,
+        *,
+        unary: Tensor | None = None,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Tensor:
+        """Infer on clips that follow one another along the first dimension.
+
+        Args:
+            features: (M, C, H, W), what the embeddings are made from.
+            clip_lengths: frames of each clip, with sum M; None: the M frames are one clip.
+            unary: (M, L, H, W) for ``"per_label"``; ``"shared"`` takes the features themselves.
+            valid_sizes: (height, width) in cells of each frame, the rest is padding at the bottom
+                and right; None: no padding.
+
+        Returns:
+            (M, C, H, W), or (M, L, H, W) for ``"per_label"``, in the dtype of the unary.
+        """
+        lengths = [len(features)] if clip_lengths is None else list(clip_lengths)
+        if sum(lengths) != len(features) or min(lengths, default=0) < 1:
+            raise ValueError(f"clips of {lengths} frames do not make up {len(features)} frames")
+        if (unary is None) != (self.layout == "shared"):
+            raise ValueError(f"layout {self.layout!r} takes " + LAYOUTS[self.layout])
+        unary = features if unary is None else unary
+
+        with torch.autocast(features.device.type, enabled=False):
+            spatial, temporal = self.embeddings(features.float(), valid_sizes)
+            smoothed = self._smooth(unary.float(), spatial, temporal, lengths).to(unary.dtype)
+        if self.fusion == "replace":
+            return smoothed
+        return unary + self.output(smoothed - unary).to(unary.dtype)
+
+    def embeddings(
+        self, features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """A and T, (M, D, N) each or None where switched off, from features (M, C, H, W).
+
+        They are divided by sqrt(P) and zero at padding. Unknowns are ordered by label, position.
+        """
+        valid = torch.ones_like(features[:, :1])
+        for mask, (height, width) in zip(valid, valid_sizes or (), strict=valid_sizes is not None):
+            mask[:, height:] = 0
+            mask[:, :, width:] = 0
+        scale = valid / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
+
+        def embed(branch: EmbeddingBranch | None) -> Tensor | None:
+            if branch is None:
+                return None
+            per_label = (branch(features, valid) * scale).unflatten(1, (self.num_labels, -1))
+            return per_label.transpose(1, 2).flatten(2)  # (M, D, L*P)
+
+        return embed(self.spatial), embed(self.temporal)
+
+    def _smooth(
+        self, unary: Tensor, spatial: Tensor | None, temporal: Tensor | None, lengths: list[int]
+    ) -> Tensor:
+        """lam H^-1 unary of every clip, (M, C, H, W); clips of one length are solved together."""
+        lam = self.lam
+        # right-hand sides: (M, N, 1) with N = (label, position), or (M, P, C)
+        rhs = unary.flatten(1)[..., None] if self.layout == "per_label" else unary.flatten(2).mT
+        firsts = [sum(lengths[:clip]) for clip in range(len(lengths))]
+        solved = torch.empty_like(rhs)
+        for length in sorted(set(lengths)):
+            starts = [first for first, size in zip(firsts, lengths, strict=True) if size == length]
+            index = torch.tensor(starts)[:, None] + torch.arange(length)  # (B, V) frames
+            index = index.to(rhs.device)
+            coupling = temporal_coupling(
+                length, self.neighbourhood, self.self_coupling, self.distance_decay
+            )
+            x = gcrf_inference(
+                rhs[index],
+                None if spatial is None else spatial[index],
+                None if temporal is None else temporal[index],
+                coupling.to(rhs),
+                lam,
+                solver=self.solver,
+                rtol=self.rtol,
+                max_iters=self.max_iters,
+            )
+            solved = solved.index_put((index,), lam * x)
+        return (solved if self.layout == "per_label" else solved.mT).reshape(unary.shape)
