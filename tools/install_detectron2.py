@@ -1,9 +1,9 @@
-"""Install detectron2 into the running interpreter's environment, unless one can be imported already.
+"""Install detectron2 for the running interpreter, unless one can be imported already.
 
 detectron2 has no release on PyPI. Where its repository can be reached, installing it from source is
-the usual way (docs/install.md). This script needs a package registry alone: it takes the pure-Python
-part of a wheel that holds the complete package. Only its compiled extension is for another Python
-version, and nothing here uses that: detectron2 falls back to torchvision's and pycocotools' operators.
+the usual way (docs/install.md). This script needs a package registry alone: it takes a wheel that
+holds the complete Python package. Only its compiled extension is for another Python version, and
+nothing here uses that: torchvision and pycocotools have the operators that are needed.
 """
 
 import importlib.util

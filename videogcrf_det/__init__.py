@@ -7,5 +7,11 @@ from videogcrf_det.errors import DETECTRON2_HINT, InputError, has_detectron2
 __version__ = "0.1.0"
 __all__ = ["InputError", "__version__"]
 
-if not has_detectron2():
+if has_detectron2():
+    from videogcrf_det import data, modeling  # noqa: F401  (registers)
+    from videogcrf_det.config import add_videogcrf_config
+
+    __all__ += ["add_videogcrf_config"]
+else:
+    # the method itself, videogcrf_det.gcrf, needs torch alone
     warnings.warn(DETECTRON2_HINT, stacklevel=2)

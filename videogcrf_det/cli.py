@@ -1,5 +1,6 @@
 """What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -20,3 +21,28 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    """Call ``work(args)`` in as many processes as detectron2's arguments ask for.
+
+    Bad input ends every process with exit code 2, and so this one.
+    """
+    from detectron2.engine import launch
+    from torch.multiprocessing import ProcessExitedException
+
+    try:
+        launch(
+            _worker,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(work, args),
+        )
+    except ProcessExitedException as error:
+        sys.exit(error.exit_code)
+
+
+def _worker(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+    run_tool(lambda: work(args))

@@ -63,7 +63,7 @@ def conjugate_gradient(
         # a zero right-hand side has the solution zero wherever one starts
         x = torch.zeros_like(rhs) if x0 is None else torch.where(rhs_norm > 0, x0, 0.0)
         residual = rhs.clone() if x0 is None else rhs - matvec(x)
-        direction = residual
+        direction = residual.clone()
         rr = dot(residual, residual)
         num_iters = torch.zeros_like(rr, dtype=torch.long)
         for _ in range(max_iters):
@@ -78,10 +78,10 @@ def conjugate_gradient(
                     f"the matrix is not positive definite: a direction p has p'Hp = {least:.3g}"
                 )
             step = torch.where(active, rr / curvature, 0.0)  # 0 freezes a column
-            x = x + step * direction
-            residual = residual - step * product
+            x.addcmul_(step, direction)
+            residual.addcmul_(step, product, value=-1)
             previous, rr = rr, dot(residual, residual)
-            direction = residual + torch.where(active, rr / previous, 0.0) * direction
+            direction.mul_(torch.where(active, rr / previous, 0.0)).add_(residual)
             num_iters += active
         norm = rr.sqrt()
         converged = norm <= tolerance

@@ -96,19 +96,18 @@ class _Inference(torch.autograd.Function):
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
         with torch.autocast(grad.device.type, enabled=False):
             z = _solve(operator, grad, ctx.rtol, ctx.max_iters)
+            ex, ez = operator.embedding @ x, operator.embedding @ z
             grads: list[Tensor | None] = [z, None, None, None, None]
-            if need_spatial:
-                grads[1] = -((spatial @ x) @ z.mT + (spatial @ z) @ x.mT)
-            if need_temporal or need_coupling:
-                tx, tz = temporal @ x, temporal @ z
-                if need_temporal:
-                    mix = operator.mix_frames
-                    grads[2] = -(mix(tx) @ z.mT + mix(tz) @ x.mT)
-                if need_coupling:
-                    grads[3] = -torch.einsum("bvdc,budc->vu", tz, tx)
+            if need_spatial or need_temporal:
+                grad_embedding = -(operator.mix(ex) @ z.mT + operator.mix(ez) @ x.mT)
+                grads[1], grads[2] = grad_embedding.tensor_split([operator.spatial_dim], dim=2)
+            if need_coupling:
+                tx, tz = ex[:, :, operator.spatial_dim :], ez[:, :, operator.spatial_dim :]
+                grads[3] = -torch.einsum("bvdc,budc->vu", tz, tx)
             if need_lam:
                 grads[4] = -(z * x).sum()
-        return (*grads, None, None)
+        needed = zip(grads, ctx.needs_input_grad, strict=False)
+        return (*(grad if need else None for grad, need in needed), None, None)
 
 
 def _solve(operator: SpatioTemporalOperator, rhs: Tensor, rtol: float, max_iters: int) -> Tensor:
@@ -116,7 +115,7 @@ def _solve(operator: SpatioTemporalOperator, rhs: Tensor, rtol: float, max_iters
         result = conjugate_gradient(operator.matvec, rhs, rtol=rtol, max_iters=max_iters)
     except IndefiniteError as error:
         raise IndefiniteError(
-            f"{error}, with lam = {float(operator.lam):g}; the temporal coupling is indefinite: "
+            f"{error}, with lam = {operator.lam:g}; the temporal coupling is indefinite: "
             'use self_coupling="psd" (MODEL.VIDEO_GCRF.SELF_COUPLING), or a larger lam '
             "(MODEL.VIDEO_GCRF.LAMBDA)"
         ) from None
@@ -168,7 +167,7 @@ def _check(
         raise ValueError(
             f"coupling must be (V, V) = ({frames}, {frames}), got {tuple(coupling.shape)}"
         )
-    if not float(lam) > 0:
-        raise ValueError(f"lam must be above 0, got {float(lam)}")
+    if not torch.as_tensor(lam).item() > 0:
+        raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")
     if not unary.isfinite().all():
         raise ValueError("the unary holds values that are not finite")

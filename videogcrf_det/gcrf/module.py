@@ -18,6 +18,8 @@ FUSIONS = ("residual", "replace")
 class EmbeddingBranch(nn.Module):
     """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
 
+    Features are first brought to mean 0 and variance 1 over the channels of each position, so that
+    neither the strength of the coupling nor the condition of the system depends on their scale.
     The last layer starts small but not at zero: the gradient with respect to an embedding is
     proportional to the embedding, so zero is a saddle from which training never moves.
     """
@@ -43,6 +45,8 @@ class EmbeddingBranch(nn.Module):
         Padding is set to zero before every layer, which is what a convolution sees beyond the
         border of a frame without padding.
         """
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        features = (features - mean) * torch.rsqrt(variance + 1e-5)
         for conv in self.convs:
             features = conv(features * valid).relu()
         return self.embed(features) * valid

@@ -1,0 +1,102 @@
+"""The method once more, written down from Eq. 1-2 with numpy in float64 and dense matrices.
+
+Nothing here uses the package: loops over frames, ``np.linalg.solve``, and no shortcut.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NEIGHBOUR_DISTANCES = {"fc": range(1, 1000), "2": (1,), "4": (1, 2), "6ms": (1, 2, 4)}
+SELF_COUPLINGS = ("psd", "zero")
+
+
+class Problem(NamedTuple):
+    """The inputs of one inference: unary (B, V, N, C), embeddings (B, V, D, N), W (V, V), lam."""
+
+    unary: Tensor
+    spatial: Tensor | None
+    temporal: Tensor | None
+    coupling: Tensor | None
+    lam: float
+
+
+def reference_coupling(num_frames: int, neighbourhood: str, self_coupling: str) -> np.ndarray:
+    """W (V, V) in float64."""
+    weights = np.zeros((num_frames, num_frames))
+    for v in range(num_frames):
+        for u in range(num_frames):
+            if abs(v - u) in NEIGHBOUR_DISTANCES[neighbourhood]:
+                weights[v, u] = 1.0
+    if self_coupling == "psd":
+        weights += max(0.0, -np.linalg.eigvalsh(weights)[0]) * np.eye(num_frames)
+    return weights
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def reference_matrix(
+    spatial: Tensor | None, temporal: Tensor | None, coupling: Tensor | None, lam: float
+) -> np.ndarray:
+    """H (B, V*N, V*N), block by block from Eq. 2, unknowns ordered by frame."""
+    some = temporal if spatial is None else spatial
+    batch, num_frames, _, size = some.shape
+    matrix = np.zeros((batch, num_frames * size, num_frames * size))
+    for clip in range(batch):
+        for v in range(num_frames):
+            for u in range(num_frames):
+                block = np.zeros((size, size))
+                if v == u:
+                    block += float(lam) * np.eye(size)
+                    if spatial is not None:
+                        block += to_numpy(spatial[clip, v]).T @ to_numpy(spatial[clip, v])
+                if temporal is not None and coupling is not None:
+                    product = to_numpy(temporal[clip, v]).T @ to_numpy(temporal[clip, u])
+                    block += float(coupling[v, u]) * product
+                matrix[clip, v * size : (v + 1) * size, u * size : (u + 1) * size] = block
+    return matrix
+
+
+def reference_solve(problem: Problem) -> Tensor:
+    """x (B, V, N, C) in float64 from one dense solve per clip."""
+    unary = to_numpy(problem.unary)
+    batch, num_frames, size, columns = unary.shape
+    matrix = reference_matrix(*problem[1:])
+    solution = np.empty_like(unary)
+    for clip in range(batch):
+        rhs = unary[clip].reshape(num_frames * size, columns)
+        solved = np.linalg.solve(matrix[clip], rhs)
+        solution[clip] = solved.reshape(num_frames, size, columns)
+    return torch.from_numpy(solution)
+
+
+def random_problem(
+    num_frames: int = 3,
+    neighbourhood: str = "fc",
+    self_coupling: str = "psd",
+    *,
+    batch: int = 2,
+    size: int = 7,
+    columns: int = 3,
+    spatial_dim: int = 4,
+    temporal_dim: int = 5,
+    lam: float = 0.5,
+    seed: int = 0,
+) -> Problem:
+    """A float64 problem; with ``"zero"``, lam is raised until H is positive definite."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.double)
+
+    spatial = randn(batch, num_frames, spatial_dim, size)
+    temporal = randn(batch, num_frames, temporal_dim, size)
+    coupling = torch.from_numpy(reference_coupling(num_frames, neighbourhood, self_coupling))
+    if self_coupling == "zero":
+        eigenvalues = np.linalg.eigvalsh(reference_matrix(spatial, temporal, coupling, 0.0))
+        lam += max(0.0, -eigenvalues.min())
+    return Problem(randn(batch, num_frames, size, columns), spatial, temporal, coupling, lam)

@@ -1,0 +1,408 @@
+import re
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from videogcrf_det.gcrf import (
+    NEIGHBOURHOODS,
+    ConvergenceWarning,
+    IndefiniteError,
+    SpatioTemporalOperator,
+    conjugate_gradient,
+    gcrf_inference,
+)
+
+from .reference import SELF_COUPLINGS, random_problem, reference_matrix, reference_solve
+
+EXACT = {"rtol": 1e-12, "max_iters": 1000}
+# unknowns per frame and columns of the two layouts: (P, C) and (P L, 1)
+LAYOUTS = {"shared": {"size": 6, "columns": 5}, "per_label": {"size": 6 * 3, "columns": 1}}
+
+
+def clip(problem, *index):
+    """The clips ``index`` of a problem."""
+    chosen = [t[list(index)] for t in (problem.unary, problem.spatial, problem.temporal)]
+    return type(problem)(*chosen, problem.coupling, problem.lam)
+
+
+def dense_inference(unary, spatial, temporal, coupling, lam):
+    """H^-1 unary by a dense solve that autograd can differentiate."""
+    batch, num_frames, size, columns = unary.shape
+    total = num_frames * size
+    matrix = lam * torch.eye(total, dtype=unary.dtype).expand(batch, -1, -1)
+    frames = torch.eye(num_frames, dtype=unary.dtype)
+    for weights, embedding in ((frames, spatial), (coupling, temporal)):
+        if embedding is not None:
+            pairs = torch.einsum("vu,bvdi,budj->bviuj", weights, embedding, embedding)
+            matrix = matrix + pairs.reshape(batch, total, total)
+    solved = [torch.linalg.solve(m, b.reshape(total, columns)) for m, b in zip(matrix, unary)]  # noqa: B905
+    return torch.stack(solved).view_as(unary)
+
+
+def leaves(problem):
+    """The problem's tensors, and lam as one, all of them asking for gradients."""
+    lam = torch.tensor(problem.lam, dtype=torch.double)
+    tensors = [problem.unary, problem.spatial, problem.temporal, problem.coupling, lam]
+    return [t if t is None else t.clone().requires_grad_() for t in tensors]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("self_coupling", SELF_COUPLINGS)
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+@pytest.mark.parametrize("num_frames", [1, 2, 5])
+def test_equals_a_dense_solve(num_frames, neighbourhood, self_coupling, layout):
+    problem = random_problem(num_frames, neighbourhood, self_coupling, **LAYOUTS[layout])
+    x = gcrf_inference(*problem, **EXACT)
+    torch.testing.assert_close(x, reference_solve(problem), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+def test_float32(neighbourhood):
+    problem = random_problem(5, neighbourhood, lam=1.0)
+    exact = reference_solve(problem)
+    x = gcrf_inference(*[t.float() for t in problem[:4]], problem.lam)
+    assert x.dtype == torch.float32
+    torch.testing.assert_close(x.double(), exact, rtol=1e-3, atol=1e-4)
+
+
+def test_default_tolerance_bounds_the_residual():
+    problem = random_problem(4)
+    x = gcrf_inference(*problem)
+    matrix = torch.from_numpy(reference_matrix(*problem[1:]))
+    residual = (problem.unary.flatten(1, 2) - matrix @ x.flatten(1, 2)).norm(dim=1)
+    assert (residual <= 1e-5 * problem.unary.flatten(1, 2).norm(dim=1) * (1 + 1e-6)).all()
+    assert not torch.equal(x, gcrf_inference(*problem, rtol=1e-8))
+
+
+@pytest.mark.parametrize("lam", [0.7, torch.tensor(0.7), torch.tensor(0.7, dtype=torch.double)])
+def test_lam_is_a_number_or_a_tensor(lam):
+    problem = random_problem(3, lam=0.7)
+    x = gcrf_inference(*problem[:4], lam, **EXACT)
+    torch.testing.assert_close(x, reference_solve(problem), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("absent", ["temporal", "coupling", "both"])
+def test_without_temporal_terms_every_frame_is_alone(absent):
+    problem = random_problem(4)
+    kept = {"temporal": None, "coupling": None} if absent == "both" else {absent: None}
+    x = gcrf_inference(*problem._replace(**kept), **EXACT)
+    for frame in range(4):
+        part = problem._replace(
+            unary=problem.unary[:, [frame]],
+            spatial=problem.spatial[:, [frame]],
+            temporal=None,
+            coupling=None,
+        )
+        torch.testing.assert_close(x[:, [frame]], reference_solve(part), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+def test_one_frame_is_the_spatial_field(neighbourhood):
+    problem = random_problem(1, neighbourhood)
+    spatial_only = reference_solve(problem._replace(temporal=None, coupling=None))
+    x = gcrf_inference(*problem, **EXACT)
+    torch.testing.assert_close(x, spatial_only, rtol=1e-8, atol=1e-8)
+
+
+def test_temporal_terms_alone():
+    problem = random_problem(4, "4")._replace(spatial=None)
+    x = gcrf_inference(*problem, **EXACT)
+    torch.testing.assert_close(x, reference_solve(problem), rtol=1e-8, atol=1e-8)
+
+
+def test_fully_connected_frames_have_no_order():
+    problem = random_problem(5)
+    order = [3, 0, 4, 1, 2]
+    x = gcrf_inference(*problem, **EXACT)
+    shuffled = [t[:, order] for t in (problem.unary, problem.spatial, problem.temporal)]
+    permuted = gcrf_inference(*shuffled, problem.coupling, problem.lam, **EXACT)
+    torch.testing.assert_close(permuted, x[:, order], rtol=1e-8, atol=1e-8)
+    chain = random_problem(5, "2")
+    in_order = gcrf_inference(*chain, **EXACT)
+    out_of_order = gcrf_inference(*shuffled, chain.coupling, chain.lam, **EXACT)
+    assert (out_of_order - in_order[:, order]).abs().max() > 1e-2
+
+
+def test_a_batch_equals_a_loop():
+    problem = random_problem(4, "2", batch=3)
+    together = gcrf_inference(*problem, **EXACT)
+    for index in range(3):
+        alone = gcrf_inference(*clip(problem, index), **EXACT)
+        torch.testing.assert_close(alone, together[[index]], rtol=1e-8, atol=1e-8)
+
+
+def test_non_contiguous_inputs():
+    problem = random_problem(3)
+    inputs = [t.mT.contiguous().mT for t in problem[:3]]
+    assert not any(t.is_contiguous() for t in inputs)
+    x = gcrf_inference(*inputs, problem.coupling, problem.lam, **EXACT)
+    torch.testing.assert_close(x, reference_solve(problem), rtol=1e-8, atol=1e-8)
+    unary = inputs[0].requires_grad_()
+    x = gcrf_inference(unary, *inputs[1:], problem.coupling, problem.lam, **EXACT)
+    x.sum().backward()  # the gradient that arrives here is expanded from one number
+    expected = reference_solve(problem._replace(unary=torch.ones_like(unary)))
+    torch.testing.assert_close(unary.grad, expected, rtol=1e-8, atol=1e-8)
+
+
+# --- gradients -----------------------------------------------------------------------------------
+
+GRADIENT_CASES = [
+    (1, "fc", "psd"),
+    (3, "fc", "psd"),
+    (3, "fc", "zero"),
+    (3, "2", "psd"),
+    (5, "6ms", "zero"),
+]
+
+
+@pytest.mark.parametrize(("num_frames", "neighbourhood", "self_coupling"), GRADIENT_CASES)
+def test_gradients_equal_finite_differences(num_frames, neighbourhood, self_coupling):
+    problem = random_problem(
+        num_frames, neighbourhood, self_coupling, size=3, columns=2, spatial_dim=2, temporal_dim=3
+    )
+    unary, spatial, temporal, _, lam = leaves(problem)
+    half = (problem.coupling / 2).requires_grad_()
+
+    def infer(unary, spatial, temporal, half, lam):
+        # finite differences of one entry of W would leave the symmetric matrices
+        return gcrf_inference(unary, spatial, temporal, half + half.T, lam, **EXACT)
+
+    assert torch.autograd.gradcheck(infer, (unary, spatial, temporal, half, lam))
+
+
+def test_gradients_equal_finite_differences_without_temporal_terms():
+    problem = random_problem(2, size=3, columns=2, spatial_dim=2)
+    unary, spatial, _, _, lam = leaves(problem)
+    assert torch.autograd.gradcheck(
+        lambda b, a, scale: gcrf_inference(b, a, None, None, scale, **EXACT), (unary, spatial, lam)
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("num_frames", "neighbourhood", "self_coupling"), [*GRADIENT_CASES, (7, "4", "psd")]
+)
+def test_gradients_equal_autograd(num_frames, neighbourhood, self_coupling, layout):
+    problem = random_problem(num_frames, neighbourhood, self_coupling, **LAYOUTS[layout])
+    weight = torch.randn_like(problem.unary)
+    ours, dense = leaves(problem), leaves(problem)
+    (gcrf_inference(*ours, **EXACT) * weight).sum().backward()
+    (dense_inference(*dense) * weight).sum().backward()
+    for a, b in zip(ours, dense, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("wanted", range(5))
+def test_each_gradient_can_be_asked_for_alone(wanted):
+    problem = random_problem(3)
+    weight = torch.randn_like(problem.unary)
+    grads = []
+    for infer in (lambda *inputs: gcrf_inference(*inputs, **EXACT), dense_inference):
+        inputs = [t.detach().requires_grad_(i == wanted) for i, t in enumerate(leaves(problem))]
+        (infer(*inputs) * weight).sum().backward()
+        assert all((t.grad is not None) == (i == wanted) for i, t in enumerate(inputs))
+        grads.append(inputs[wanted].grad)
+    torch.testing.assert_close(*grads, rtol=1e-7, atol=1e-7)
+
+
+def test_gradients_in_float32():
+    problem = random_problem(3, lam=1.0)
+    weight = torch.randn_like(problem.unary)
+    single = [t.detach().float().requires_grad_() for t in leaves(problem)]
+    double = leaves(problem)
+    (gcrf_inference(*single) * weight.float()).sum().backward()
+    (dense_inference(*double) * weight).sum().backward()
+    for a, b in zip(single, double, strict=True):
+        assert a.grad.dtype == torch.float32
+        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-2, atol=1e-3)
+
+
+def test_a_second_derivative_is_refused():
+    problem = random_problem(2)
+    unary, *others = leaves(problem)
+    (grad,) = torch.autograd.grad(
+        (gcrf_inference(unary, *others) ** 2).sum(), unary, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def saved_bytes(problem, rtol):
+    total = 0
+
+    def pack(tensor):
+        nonlocal total
+        total += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        gcrf_inference(*leaves(problem), rtol=rtol)
+    return total
+
+
+def test_saved_memory_does_not_grow_with_the_iterations():
+    problem = random_problem(4, size=40, spatial_dim=16, temporal_dim=16)
+    matvec = SpatioTemporalOperator(*problem[1:]).matvec
+    few, many = [
+        conjugate_gradient(matvec, problem.unary, rtol=rtol).num_iters.max()
+        for rtol in (1e-1, 1e-10)
+    ]
+    assert many >= 3 * few
+    sizes = [saved_bytes(problem, rtol) for rtol in (1e-1, 1e-10)]
+    assert 0 < sizes[1] <= sizes[0]
+    inputs = sum(t.numel() * 8 for t in leaves(problem))
+    assert sizes[1] <= 2 * inputs
+
+
+# --- when it cannot work -------------------------------------------------------------------------
+
+
+def counter_example(self_coupling):
+    """Random embeddings with which Eq. 2 as printed is indefinite for a small lam."""
+    problem = random_problem(
+        2, "fc", self_coupling, batch=1, size=200, spatial_dim=16, temporal_dim=16, columns=2
+    )
+    return problem._replace(lam=1e-3)
+
+
+def test_the_printed_matrix_need_not_be_positive_definite():
+    problem = counter_example("zero")
+    assert np.linalg.eigvalsh(reference_matrix(*problem[1:])[0])[0] < -1
+    with pytest.raises(IndefiniteError) as raised:
+        gcrf_inference(*problem)
+    message = str(raised.value)
+    assert "lam = 0.001" in message
+    assert 'self_coupling="psd"' in message
+
+
+def test_psd_self_coupling_is_the_cure():
+    problem = counter_example("psd")
+    assert np.linalg.eigvalsh(reference_matrix(*problem[1:])[0])[0] >= 0.9e-3
+    x = gcrf_inference(*problem, rtol=1e-10, max_iters=1000)
+    exact = reference_solve(problem)
+    assert (x - exact).norm() <= 1e-6 * exact.norm()
+
+
+def test_an_indefinite_matrix_is_an_error_in_the_backward_pass_too():
+    problem = counter_example("zero")
+    unary = torch.zeros_like(problem.unary).requires_grad_()  # solved without a step
+    x = gcrf_inference(unary, *problem[1:])
+    with pytest.raises(IndefiniteError, match=r"lam = 0\.001"):
+        (x * problem.unary).sum().backward()
+
+
+def test_warns_once_when_the_iterations_run_out():
+    problem = random_problem(4, size=30, lam=1e-3)
+    unary, *others = leaves(problem)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        x = gcrf_inference(unary, *others, max_iters=3)
+        x.sum().backward()
+        gcrf_inference(*problem, max_iters=2)
+    caught = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "MODEL.VIDEO_GCRF.MAX_ITERS" in message
+    assert "after 3 iterations" in message
+    residual = problem.unary.flatten(1, 2) - torch.from_numpy(
+        reference_matrix(*problem[1:])
+    ) @ x.detach().flatten(1, 2)
+    worst = (residual.norm(dim=1) / problem.unary.flatten(1, 2).norm(dim=1)).max().item()
+    named = float(re.search(r"residual of (\S+),", message).group(1))
+    assert named == pytest.approx(worst, rel=0.06)  # two digits
+
+
+def test_does_not_warn_when_it_converges():
+    """Nor does torch, about a lam that asks for gradients."""
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            gcrf_inference(*leaves(random_problem(4))).sum().backward()
+    finally:
+        torch.set_warn_always(False)
+
+
+# --- mixed precision -----------------------------------------------------------------------------
+
+
+def test_autocast_changes_nothing():
+    problem = random_problem(3, "2", lam=1.0)
+    weight = torch.randn_like(problem.unary).float()
+    plain = [t.detach().float().requires_grad_() for t in leaves(problem)]
+    mixed = [t.detach().float().requires_grad_() for t in leaves(problem)]
+    x = gcrf_inference(*plain)
+    (x * weight).sum().backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        x_mixed = gcrf_inference(*mixed)
+        (x_mixed * weight).sum().backward()
+    assert x_mixed.dtype == torch.float32
+    assert torch.equal(x_mixed, x)
+    for a, b in zip(plain, mixed, strict=True):
+        assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_are_solved_in_float32(dtype):
+    problem = random_problem(3, lam=1.0)
+    inputs = [t.to(dtype) for t in problem[:4]]
+    unary = inputs[0].requires_grad_()
+    x = gcrf_inference(*inputs, problem.lam)
+    assert x.dtype == dtype
+    expected = reference_solve(type(problem)(*inputs, problem.lam)).to(dtype)
+    torch.testing.assert_close(x, expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-3)
+    x.sum().backward()
+    assert unary.grad.dtype == dtype
+
+
+def test_an_overflowing_gradient_is_passed_on():
+    """Gradient scaling expects infinities now and then, and skips the step when it sees them."""
+    problem = random_problem(2)
+    unary, spatial, *others = leaves(problem)
+    gcrf_inference(unary, spatial, *others).sum().mul(float("inf")).backward()
+    assert not unary.grad.isfinite().any()
+    assert not spatial.grad.isfinite().any()
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def fit(*shape):
+    return torch.zeros(*shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unary": fit(2, 3, 7)}, r"unary must be \(B, V, N, C\).*\(2, 3, 7\)"),
+        ({"spatial": fit(2, 3, 4, 8)}, r"spatial.*\(2, 3, D, 7\).*\(2, 3, 7, 3\).*\(2, 3, 4, 8\)"),
+        ({"spatial": fit(1, 3, 4, 7)}, r"spatial.*\(2, 3, D, 7\).*\(1, 3, 4, 7\)"),
+        ({"temporal": fit(2, 4, 5, 7)}, r"temporal.*\(2, 3, D, 7\).*\(2, 4, 5, 7\)"),
+        ({"temporal": fit(3, 5, 7)}, r"temporal.*\(2, 3, D, 7\).*\(3, 5, 7\)"),
+        ({"coupling": fit(4, 4)}, r"coupling.*\(V, V\) = \(3, 3\).*\(4, 4\)"),
+        ({"lam": 0.0}, "lam must be above 0.*0.0"),
+        ({"lam": -0.5}, "lam must be above 0.*-0.5"),
+        ({"lam": torch.tensor(-2.0)}, "lam must be above 0.*-2.0"),
+        ({"lam": float("nan")}, "lam must be above 0.*nan"),
+        ({"unary": torch.full((2, 3, 7, 3), float("inf"))}, "unary.*not finite"),
+        ({"spatial": torch.full((2, 3, 4, 7), float("nan"))}, "not finite"),
+        ({"temporal": torch.full((2, 3, 5, 7), float("inf"))}, "not finite"),
+    ],
+)
+def test_bad_arguments(change, message):
+    problem = random_problem(3)._replace(**change)
+    with pytest.raises(ValueError, match=message):
+        gcrf_inference(*problem)
+
+
+def test_embeddings_must_not_both_be_missing():
+    problem = random_problem()._replace(spatial=None, temporal=None)
+    with pytest.raises(ValueError, match="spatial and temporal embeddings are both None"):
+        gcrf_inference(*problem)
+
+
+def test_unknown_solver():
+    with pytest.raises(ValueError, match=r"unknown solver 'lu'.*cg"):
+        gcrf_inference(*random_problem(), solver="lu")

@@ -1,0 +1,441 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from videogcrf_det.gcrf import VideoGCRF, gcrf_inference
+
+from .reference import Problem, reference_coupling, reference_solve
+
+CHANNELS, LABELS = 6, 3
+
+
+def make(layout="shared", *, strength=30.0, seed=0, **options):
+    """A small module whose embeddings, unlike those at the start, are strong enough to matter."""
+    torch.manual_seed(seed)
+    defaults = {
+        "spatial_dim": 3,
+        "temporal_dim": 4,
+        "conv_dim": 5,
+        "lam": 0.5,
+        "rtol": 1e-6,
+        "fusion": "replace",
+        "num_labels": LABELS if layout == "per_label" else None,
+    }
+    module = VideoGCRF(CHANNELS, layout=layout, **{**defaults, **options})
+    with torch.no_grad():
+        for branch in (module.spatial, module.temporal):
+            if branch is not None:
+                branch.embed.weight *= strength
+    return module
+
+
+def inputs(layout, num_frames, height=4, width=5, seed=1):
+    """features (M, C, H, W) and the keyword arguments that the layout needs."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(num_frames, CHANNELS, height, width, generator=generator)
+    unary = torch.randn(num_frames, LABELS, height, width, generator=generator)
+    return features, ({"unary": unary} if layout == "per_label" else {})
+
+
+def reference_output(module, features, unary=None):
+    """lam x of one clip without padding, from the module's embeddings and a dense solve."""
+    spatial, temporal = (
+        None if e is None else e.detach()[None] for e in module.embeddings(features)
+    )
+    num_frames = len(features)
+    if module.layout == "per_label":
+        rhs = unary.reshape(1, num_frames, -1, 1)
+    else:
+        unary = features
+        rhs = unary.flatten(2).transpose(1, 2)[None]
+    coupling = reference_coupling(num_frames, module.neighbourhood, module.self_coupling)
+    problem = Problem(rhs, spatial, temporal, torch.from_numpy(coupling), module.lam.item())
+    x = problem.lam * reference_solve(problem)[0]
+    if module.layout == "shared":
+        x = x.transpose(1, 2)
+    return x.reshape(unary.shape).float()
+
+
+def close(actual, expected, tolerance=1e-4):
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+@pytest.mark.parametrize(
+    ("neighbourhood", "self_coupling", "lam"),
+    [("fc", "psd", 0.5), ("2", "psd", 0.5), ("4", "psd", 1.0), ("6ms", "zero", 200.0)],
+)
+def test_equals_the_dense_reference(layout, neighbourhood, self_coupling, lam):
+    module = make(
+        layout, neighbourhood=neighbourhood, self_coupling=self_coupling, lam=lam, max_iters=500
+    )
+    features, unary = inputs(layout, 5)
+    output = module(features, **unary)
+    expected = reference_output(module, features, **unary)
+    assert output.shape == expected.shape
+    assert (expected - unary.get("unary", features)).abs().max() > 1e-2
+    close(output, expected)
+
+
+@pytest.mark.parametrize("num_convs", [0, 1, 2])
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_embeddings(layout, num_convs):
+    """Normalised features and convolutions of each frame without its padding, over the root of
+    its positions."""
+    module = make(layout, num_convs=num_convs)
+    features, _ = inputs(layout, 2, 5, 6)
+    sizes = [(5, 4), (3, 6)]
+    num_labels = LABELS if layout == "per_label" else 1
+    branches = (module.spatial, module.temporal)
+    for branch, embedded in zip(branches, module.embeddings(features, sizes), strict=True):
+        assert len(branch.convs) == num_convs
+        for frame, (height, width) in enumerate(sizes):
+            hidden = features[frame : frame + 1, :, :height, :width]
+            hidden = F.layer_norm(hidden.permute(0, 2, 3, 1), [CHANNELS]).permute(0, 3, 1, 2)
+            for conv in branch.convs:
+                hidden = F.conv2d(hidden, conv.weight, conv.bias, padding=1).relu()
+            hidden = F.conv2d(hidden, branch.embed.weight, branch.embed.bias)
+            expected = torch.zeros(num_labels, hidden.shape[1] // num_labels, 5, 6)
+            hidden = hidden.view(num_labels, -1, height, width) / math.sqrt(height * width)
+            expected[:, :, :height, :width] = hidden
+            close(embedded[frame], expected.transpose(0, 1).flatten(1), 1e-6)
+
+
+def test_embeddings_do_not_depend_on_the_scale_of_the_features():
+    module = make()
+    features, _ = inputs("shared", 2)
+    for plain, scaled in zip(
+        module.embeddings(features), module.embeddings(100 * features - 7), strict=True
+    ):
+        close(scaled, plain, 1e-3)
+    assert all(e.isfinite().all() for e in module.embeddings(torch.zeros_like(features)))
+
+
+def test_strength_does_not_depend_on_the_image_size():
+    """Every cell split in four: twice the resolution, and the same answer."""
+    module = make(num_convs=0)
+    features, _ = inputs("shared", 3)
+    output = module(features)
+    assert (output - features).abs().max() > 0.1
+    close(module(features.repeat_interleave(2, 2).repeat_interleave(2, 3))[..., ::2, ::2], output)
+
+
+def test_frames_are_coupled_by_the_temporal_branch_alone():
+    features, _ = inputs("shared", 4)
+    changed = features.clone()
+    changed[3] += 1
+    module = make()
+    assert (module(features) - module(changed))[:3].abs().amax(dim=(1, 2, 3)).min() > 1e-3
+    spatial_only = make(temporal_dim=0)
+    assert spatial_only.temporal is None
+    close(spatial_only(features)[:3], spatial_only(changed)[:3], 1e-5)
+    close(spatial_only(features), reference_output(spatial_only, features))
+    alone = torch.cat([spatial_only(frame[None]) for frame in features])
+    close(spatial_only(features), alone)
+
+
+def test_temporal_terms_alone():
+    module = make(spatial_dim=0)
+    assert module.spatial is None
+    features, _ = inputs("shared", 4)
+    close(module(features), reference_output(module, features))
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_one_frame_is_a_spatial_field(layout):
+    module = make(layout)
+    features, unary = inputs(layout, 1)
+    output = module(features, **unary)
+    module.temporal = None
+    close(module(features, **unary), output, 1e-5)
+
+
+def test_distance_decay_reaches_the_coupling():
+    features, _ = inputs("shared", 4)
+    plain, weak, strong = [make(distance_decay=decay)(features) for decay in (None, 1e-3, 1e6)]
+    assert (plain - weak).abs().max() > 1e-2
+    close(plain, strong, 1e-3)
+    close(weak, make(temporal_dim=0)(features), 1e-3)
+
+
+# --- clips and padding ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_clips_of_different_lengths_equal_separate_calls(layout):
+    module = make(layout)
+    lengths = [2, 1, 3, 2]
+    features, unary = inputs(layout, sum(lengths))
+    output = module(features, lengths, **unary)
+    first = 0
+    for length in lengths:
+        part = slice(first, first + length)
+        close(output[part], module(features[part], **{k: u[part] for k, u in unary.items()}), 1e-5)
+        first += length
+    together = module(features, **unary)
+    assert (together - output).abs().max() > 1e-2
+
+
+def test_all_frames_are_one_clip_unless_said():
+    module = make()
+    features, _ = inputs("shared", 4)
+    assert torch.equal(module(features), module(features, [4]))
+
+
+SIZES = [(4, 5), (4, 5), (3, 6)]
+LENGTHS = [2, 1]
+
+
+def padded(tensor, height, width, garbage):
+    """Frames put into the corner of a larger map, each filled up with garbage."""
+    result = garbage * torch.randn(len(tensor), tensor.shape[1], height, width)
+    for frame, (h, w) in enumerate(SIZES):
+        result[frame, :, :h, :w] = tensor[frame, :, :h, :w]
+    return result
+
+
+@pytest.mark.parametrize("fusion", ["replace", "residual"])
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+@pytest.mark.parametrize(
+    ("height", "width", "garbage"),
+    [(4, 6, 0.0), (4, 6, 1.0), (7, 9, 0.0), (7, 9, 1.0), (7, 9, 1e4)],
+)
+def test_padding_does_not_matter(layout, fusion, height, width, garbage):
+    module = make(layout, fusion=fusion)
+    if fusion == "residual":
+        torch.nn.init.normal_(module.output.weight)
+    features, unary = inputs(layout, 3, 4, 6)
+    output = module(
+        padded(features, height, width, garbage),
+        LENGTHS,
+        valid_sizes=SIZES,
+        **{key: padded(u, height, width, garbage) for key, u in unary.items()},
+    )
+    assert output.isfinite().all()
+    first = 0
+    for length in LENGTHS:
+        h, w = SIZES[first]
+        part = (slice(first, first + length), slice(None), slice(h), slice(w))
+        alone = module(features[part], **{key: u[part] for key, u in unary.items()})
+        close(output[part], alone)
+        first += length
+
+
+def test_valid_sizes_of_whole_frames_change_nothing():
+    module = make()
+    features, _ = inputs("shared", 3)
+    assert torch.equal(module(features, valid_sizes=[(4, 5)] * 3), module(features))
+
+
+# --- fusion --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_residual_starts_as_the_identity(layout):
+    module = make(layout, fusion="residual")
+    features, unary = inputs(layout, 3)
+    assert torch.equal(module(features, **unary), unary.get("unary", features))
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_residual_adds_a_projection_of_the_difference(layout):
+    module = make(layout, fusion="residual")
+    torch.nn.init.normal_(module.output.weight)
+    torch.nn.init.normal_(module.output.bias)
+    features, unary = inputs(layout, 3)
+    b = unary.get("unary", features)
+    difference = reference_output(module, features, **unary) - b
+    projected = torch.einsum("oc,mchw->mohw", module.output.weight[:, :, 0, 0], difference)
+    expected = b + projected + module.output.bias[:, None, None]
+    close(module(features, **unary), expected, 1e-3)
+
+
+def test_replace_returns_the_unaries_where_embeddings_vanish():
+    module = make(strength=0.0, lam=3.0)
+    features, _ = inputs("shared", 3)
+    close(module(features), features, 1e-6)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def gradients(module, features, unary):
+    module.zero_grad()
+    weight = torch.randn(
+        unary.get("unary", features).shape, generator=torch.Generator().manual_seed(9)
+    )
+    (module(features, **unary) * weight).sum().backward()
+    return {
+        name: 0.0 if p.grad is None else p.grad.abs().max().item()
+        for name, p in module.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_gradients_reach_every_parameter(layout):
+    """From the real start: small embeddings must not be a saddle."""
+    module = make(layout, strength=1.0, learn_lam=True)
+    sizes = gradients(module, *inputs(layout, 3))
+    assert len(sizes) == 2 * 4 + 1
+    assert all(size > 1e-5 for size in sizes.values()), sizes
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_residual_learns_its_output_first_and_its_embeddings_next(layout):
+    module = make(layout, strength=1.0, fusion="residual", learn_lam=True)
+    features, unary = inputs(layout, 3)
+    sizes = gradients(module, features, unary)
+    for name, size in sizes.items():
+        assert (size > 1e-5) == name.startswith("output."), (name, size)
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
+    sizes = gradients(module, features, unary)
+    assert all(size > 0 for size in sizes.values()), sizes
+
+
+def test_gradients_reach_the_features():
+    """Through unaries and embeddings: compared with differences along a random direction."""
+    module = make(rtol=1e-7, strength=15.0)
+    features, _ = inputs("shared", 2)
+    features.requires_grad_()
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(features.shape, generator=generator)
+    direction = torch.randn(features.shape, generator=generator)
+
+    (module(features) * weight).sum().backward()
+    with torch.no_grad():
+        step = 2e-3
+        ahead = (module(features + step * direction) * weight).sum()
+        behind = (module(features - step * direction) * weight).sum()
+    slope = (ahead - behind).item() / (2 * step)
+    assert (features.grad * direction).sum().item() == pytest.approx(slope, rel=2e-2)
+
+
+def test_fixed_lam_is_no_parameter_but_is_saved():
+    module = make(lam=2.5)
+    assert not any("lam" in name for name, _ in module.named_parameters())
+    other = make(lam=0.1)
+    other.load_state_dict(module.state_dict())
+    assert other.lam.item() == pytest.approx(2.5)
+
+
+def test_learned_lam_stays_positive():
+    module = make(lam=0.5, learn_lam=True)
+    assert module.lam.item() == pytest.approx(0.5)
+    features, _ = inputs("shared", 2)
+    optimizer = torch.optim.SGD([p for n, p in module.named_parameters() if "lam" in n], lr=0.5)
+    before = module.lam.item()
+    for sign in (1.0, -1.0):
+        for _ in range(10):
+            optimizer.zero_grad()
+            (sign * module.lam).backward()
+            optimizer.step()
+            assert module.lam.item() > 0
+        assert (module.lam.item() - before) * sign < 0
+        before = module.lam.item()
+    close(module(features), reference_output(module, features))
+
+
+def test_the_seed_decides():
+    features, _ = inputs("shared", 3)
+    first, same, other = make(seed=4), make(seed=4), make(seed=5)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, same.state_dict()[name])
+    assert torch.equal(first(features), same(features))
+    assert not torch.equal(first(features), other(features))
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_state_dict_round_trip(layout):
+    options = {"fusion": "residual", "learn_lam": True}
+    trained, fresh = make(layout, lam=0.7, **options), make(layout, seed=8, **options)
+    torch.nn.init.normal_(trained.output.weight)
+    features, unary = inputs(layout, 3)
+    assert not torch.equal(fresh(features, **unary), trained(features, **unary))
+    fresh.load_state_dict(trained.state_dict())
+    assert torch.equal(fresh(features, **unary), trained(features, **unary))
+
+
+def test_embedding_layers_start_small_but_not_at_zero():
+    torch.manual_seed(0)
+    module = VideoGCRF(64)
+    for branch in (module.spatial, module.temporal):
+        assert 0 < branch.embed.weight.std() < 0.1
+        assert branch.embed.out_channels == 128
+    features = torch.randn(1, 64, 6, 6)
+    assert module(features).shape == features.shape
+
+
+def test_autocast_runs_in_float32():
+    module = make()
+    features, _ = inputs("shared", 3)
+    plain = module(features)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(module(features), plain)
+        half = module(features.bfloat16())
+    assert half.dtype == torch.bfloat16
+    expected = module(features.bfloat16().float())
+    close(half.float(), expected, 2e-2)
+
+
+def test_solver_options_reach_the_solver():
+    features, _ = inputs("shared", 3)
+    exact = make(rtol=1e-6)(features)
+    assert not torch.equal(make(rtol=0.3)(features), exact)
+    with pytest.warns(UserWarning, match="after 2 iterations"):
+        make(max_iters=2)(features)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "dense"}, "unknown layout 'dense'.*shared, per_label"),
+        ({"fusion": "add"}, "unknown fusion 'add'.*residual, replace"),
+        ({"layout": "per_label"}, "num_labels=None.*per_label"),
+        ({"num_labels": 3}, "num_labels=3.*shared"),
+        ({"spatial_dim": 0, "temporal_dim": 0}, "spatial_dim=0, temporal_dim=0"),
+        ({"spatial_dim": -1}, "spatial_dim=-1"),
+        ({"lam": 0.0}, "lam must be above 0.*0.0"),
+        ({"neighbourhood": "3"}, "unknown neighbourhood '3'"),
+        ({"self_coupling": "none"}, "unknown self_coupling 'none'"),
+        ({"distance_decay": -1.0}, "distance_decay.*-1.0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        VideoGCRF(CHANNELS, **options)
+
+
+@pytest.mark.parametrize("lengths", [[2, 2], [4, 0, -1], [3, 0], []])
+def test_clip_lengths_must_fit(lengths):
+    features, _ = inputs("shared", 3)
+    with pytest.raises(ValueError, match=r"clips of .* do not make up 3 frames"):
+        make()(features, lengths)
+
+
+def test_unaries_must_fit_the_layout():
+    features, unary = inputs("per_label", 2)
+    with pytest.raises(ValueError, match="layout 'shared' takes its features"):
+        make()(features, **unary)
+    with pytest.raises(ValueError, match=r"layout 'per_label' takes unaries \(M, L, H, W\)"):
+        make("per_label")(features)
+
+
+def test_valid_sizes_must_fit():
+    features, _ = inputs("shared", 3)
+    with pytest.raises(ValueError, match="valid_sizes"):
+        make()(features, valid_sizes=[(4, 5)] * 2)
+
+
+def test_module_equals_function():
+    module = make(neighbourhood="2")
+    features, _ = inputs("shared", 4)
+    spatial, temporal = module.embeddings(features)
+    coupling = torch.from_numpy(reference_coupling(4, "2", "psd")).float()
+    rhs = features.flatten(2).mT[None]
+    x = gcrf_inference(rhs, spatial[None], temporal[None], coupling, 0.5, rtol=1e-6)
+    close(module(features), 0.5 * x[0].mT.reshape(features.shape), 1e-5)

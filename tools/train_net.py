@@ -1,0 +1,34 @@
+"""Train and evaluate a detector on clips, with the flags of detectron2's tools/train_net.py."""
+
+from videogcrf_det.cli import launch_tool, run_tool
+
+EPILOG = """
+Train on one GPU, or on the CPU where there is none:
+
+    python tools/train_net.py --config-file configs/DAVIS-Person/video_gcrf_R_50_FPN_4f.yaml
+
+Go on after an interruption, evaluate, change a key:
+
+    python tools/train_net.py --config-file FILE --resume
+    python tools/train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
+    python tools/train_net.py --config-file FILE SOLVER.IMS_PER_BATCH 1 OUTPUT_DIR output/other
+
+--num-gpus 2 starts two processes, on the CPU where there are no GPUs.
+"""
+
+
+def work(args) -> None:
+    """What each process does."""
+    from videogcrf_det.engine import run, setup
+
+    run(setup(args), resume=args.resume, eval_only=args.eval_only)
+
+
+def main() -> None:
+    from detectron2.engine import default_argument_parser
+
+    launch_tool(work, default_argument_parser(EPILOG).parse_args())
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,64 @@
+"""Every key that VideoGCRF adds to a detectron2 config."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_videogcrf_config(cfg: CN) -> None:
+    """Add the keys of clips and of the VideoGCRF to ``cfg``, with their defaults."""
+    # ---- clips -----------------------------------------------------------------------------------
+    cfg.INPUT.CLIP = CN()
+    # Frames of a clip: the temporal context V, in training and in inference. 1: single frames.
+    # NUM_FRAMES 4, STRIDE 1, reference frame 10: frames 9, 10, 11, 12.
+    # NUM_FRAMES 3, STRIDE 1, reference frame 10: frames 9, 10, 11.
+    # A video's first frame as the reference, NUM_FRAMES 4: frames 0, 1, 2, 3.
+    # A video of two frames, NUM_FRAMES 4: frames 0, 1.
+    cfg.INPUT.CLIP.NUM_FRAMES = 4
+    # Frames from one frame of a training clip to the next.
+    # NUM_FRAMES 4, STRIDE 2, reference frame 10: frames 8, 10, 12, 14.
+    # Inference takes successive frames whatever the stride.
+    cfg.INPUT.CLIP.STRIDE = 1
+    # SOLVER.IMS_PER_BATCH counts clips: 2 clips of 4 frames are 8 images an iteration.
+
+    # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
+    # and averages the features of frames that several windows cover.
+    # NUM_FRAMES 4, WINDOW_STEP 1, video of 6 frames: windows 0-3, 1-4, 2-5.
+    # NUM_FRAMES 4, WINDOW_STEP 4, video of 8 frames: windows 0-3, 4-7, nothing to average.
+    cfg.TEST.WINDOW_STEP = 1
+
+    # ---- the random field ------------------------------------------------------------------------
+    # Used where MODEL.BACKBONE.NAME is build_video_gcrf_backbone.
+    cfg.MODEL.VIDEO_GCRF = CN()
+    # The backbone that makes the features: any name in detectron2's BACKBONE_REGISTRY.
+    cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME = "build_resnet_backbone"
+    # Its features that pass through a VideoGCRF of their own; the others go through unchanged.
+    # ["res4"] is the paper's place, ["p2", "p3", "p4", "p5"] the levels of an FPN.
+    cfg.MODEL.VIDEO_GCRF.IN_FEATURES = ["res4"]
+    # Size of the embeddings that couple positions within a frame. 0 leaves the spatial terms out.
+    cfg.MODEL.VIDEO_GCRF.SPATIAL_DIM = 128
+    # Size of the embeddings that couple positions of different frames. 0: the spatial G-CRF.
+    cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
+    # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
+    cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
+    cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
+    # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
+    # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
+    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4.
+    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = "fc"
+    # "psd": a frame is coupled to itself just enough for a unique solution with any lambda.
+    # "zero": not at all, Eq. 2 as printed; a small lambda is then an error.
+    cfg.MODEL.VIDEO_GCRF.SELF_COUPLING = "psd"
+    # Temporal couplings fade as exp(-distance / DISTANCE_DECAY) with the distance in frames.
+    # 2.0: neighbours at distances 1, 2, 3 count 0.61, 0.37, 0.22. 0.0: all count 1, the paper.
+    cfg.MODEL.VIDEO_GCRF.DISTANCE_DECAY = 0.0
+    # Weight of the unary term against the couplings, above 0; trained if LEARN_LAMBDA.
+    cfg.MODEL.VIDEO_GCRF.LAMBDA = 1.0
+    cfg.MODEL.VIDEO_GCRF.LEARN_LAMBDA = False
+    # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
+    # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
+    cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
+    # "cg": conjugate gradients, Algorithm 1.
+    cfg.MODEL.VIDEO_GCRF.SOLVER = "cg"
+    # A system counts as solved at this relative residual ...
+    cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
+    # ... and is given up, with a warning, after so many iterations.
+    cfg.MODEL.VIDEO_GCRF.MAX_ITERS = 200

@@ -1,0 +1,110 @@
+"""Reading clips: detectron2's DatasetMapper for every frame, with one set of transforms a clip."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from detectron2.data import DatasetMapper
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import SizeMismatchError
+
+from videogcrf_det.errors import InputError
+
+Record = dict[str, Any]
+
+
+class FrameMapper(DatasetMapper):
+    """The stock mapper of single frames; what is wrong with a file is said in one sentence."""
+
+    def __call__(self, record: Record) -> Record:
+        """Read and transform one frame; see DatasetMapper."""
+        height, width = record.get("height"), record.get("width")
+        for annotation in record.get("annotations", ()) if self.is_train else ():
+            mask = annotation.get("segmentation")
+            if isinstance(mask, dict) and list(mask["size"]) != [height, width]:
+                raise InputError(
+                    f"a mask of {record['file_name']} has the size {list(mask['size'])}, the frame "
+                    f"[{height}, {width}] (height, width): prepare the annotations again"
+                )
+        try:
+            return super().__call__(record)
+        except SizeMismatchError as error:
+            raise InputError(
+                f"{record['file_name']} is not of the size that its annotations name "
+                f"({' '.join(str(error).split())}): prepare the annotations again"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"cannot read the frame {record['file_name']} ({error}): copy it again"
+            ) from None
+
+
+class ClipDatasetMapper(FrameMapper):
+    """Map a clip of build_clips to what ClipRCNN trains on.
+
+    Random transforms are drawn once a clip, on its first frame, and applied to all of its frames.
+    The result has ``video_id``, ``width``, ``height`` and ``frames``, each as the stock mapper
+    makes it.
+    """
+
+    def __call__(self, clip: Record) -> Record:
+        """Read and transform the frames of one clip."""
+        of_clip = copy.copy(self)
+        of_clip.augmentations = _DrawOnce(self.augmentations)
+        read = super(ClipDatasetMapper, of_clip).__call__
+        return {
+            "video_id": clip["video_id"],
+            "width": clip["width"],
+            "height": clip["height"],
+            "frames": [read(record) for record in clip["frames"]],
+        }
+
+
+class _DrawOnce:
+    """Augmentations that keep the transforms of their first input for all others."""
+
+    def __init__(self, augmentations: T.AugmentationList) -> None:
+        self.augmentations = augmentations
+        self.transforms: T.TransformList | None = None
+        self.size: tuple[int, int] | None = None
+
+    def __call__(self, aug_input: T.AugInput) -> T.TransformList:
+        size = aug_input.image.shape[:2]
+        if self.transforms is None:
+            self.size = size
+            self.transforms = self.augmentations(aug_input)
+            return self.transforms
+        if size != self.size:
+            raise InputError(
+                f"frames of one clip differ in size: {self.size} and {size} (height, width); give "
+                "frames of another size a video of their own"
+            )
+        aug_input.transform(self.transforms)
+        return self.transforms
+
+
+class VideoDatasetMapper(FrameMapper):
+    """Map a video of load_videos to what ClipRCNN infers on.
+
+    The result has ``video_id``, ``video_name``, ``records`` (the frames' dataset dicts) and
+    ``frames``, which reads a frame when it is asked for it.
+    """
+
+    def __call__(self, video: Record) -> Record:
+        """Describe one video; nothing is read yet."""
+        frames = LazyFrames(super().__call__, video["frames"])
+        return {**video, "records": video["frames"], "frames": frames}
+
+
+class LazyFrames:
+    """The frames of a video, read one by one on every iteration."""
+
+    def __init__(self, read: Any, records: list[Record]) -> None:
+        self.read = read
+        self.records = records
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(self.read, self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)

@@ -1,0 +1,175 @@
+"""Training and evaluation with detectron2's engine."""
+
+import argparse
+import os
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    SimpleTrainer,
+    create_ddp_model,
+    default_setup,
+)
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation import COCOEvaluator
+from detectron2.utils import comm
+from torch import nn
+
+from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_clips, load_videos
+from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation import VideoCOCOEvaluator
+
+
+def build_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
+    """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU."""
+    cfg = get_cfg()
+    add_videogcrf_config(cfg)
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(list(opts))
+    except (KeyError, ValueError, AssertionError, OSError) as error:
+        # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
+    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    if cfg.SOLVER.AMP.ENABLED and not torch.cuda.is_available():
+        raise InputError("SOLVER.AMP.ENABLED True needs a GPU, and none is available: set it False")
+    cfg.freeze()
+    return cfg
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """The config of detectron2's command line, with its loggers, output folder and seed set up."""
+    cfg = build_cfg(args.config_file, args.opts)
+    default_setup(cfg, args)
+    return cfg
+
+
+class ClipCheckpointer(DetectionCheckpointer):
+    """Refuses weights of another architecture, of which the stock one loads nothing in silence."""
+
+    missing: tuple[str, ...] = ()  # of the last load: the model's tensors that were not in the file
+
+    def _load_model(self, checkpoint: Any) -> Any:
+        incompatible = super()._load_model(checkpoint)
+        # the random field is new to any other detector's checkpoint; tensors of another shape
+        # count as missing as well
+        self.missing = tuple(
+            name for name in incompatible.missing_keys if not name.startswith("backbone.gcrf.")
+        )
+        absent = [name for name in self.missing if name.startswith("backbone.")]
+        size = sum(name.startswith("backbone.") for name in self.model.state_dict())
+        if 2 * len(absent) > size:
+            raise InputError(
+                f"the checkpoint is of another architecture: it lacks {len(absent)} of the "
+                f"backbone's {size} tensors, {absent[0]} for one; name one that fits in "
+                "MODEL.WEIGHTS, or the config it was trained with in --config-file"
+            )
+        return incompatible
+
+
+class VideoTrainer(DefaultTrainer):
+    """detectron2's DefaultTrainer on clips, with several processes on CPUs too."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        # DefaultTrainer's own constructor can make neither the checkpointer nor a process group
+        # without GPUs, so its steps are repeated here
+        TrainerBase.__init__(self)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE.startswith("cuda") else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = trainer(model, data_loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    @property
+    def last_eval_results(self) -> dict[str, Any]:
+        """Results of the last evaluation; empty before the first."""
+        return getattr(self, "_last_eval_results", None) or {}
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Load the last checkpoint of OUTPUT_DIR, or MODEL.WEIGHTS; see DefaultTrainer."""
+        check_weights(self.cfg, resume)
+        super().resume_or_load(resume)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        """Batches of SOLVER.IMS_PER_BATCH clips."""
+        mapper = ClipDatasetMapper(cfg, is_train=True)
+        return build_detection_train_loader(cfg, mapper=mapper, dataset=load_clips(cfg))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """Whole videos, one at a time, whose frames are read as they are needed."""
+        return build_detection_test_loader(
+            load_videos(dataset_name),
+            mapper=VideoDatasetMapper(cfg, is_train=False),
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+        )
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
+        """COCO AP; predictions go to OUTPUT_DIR/inference/<data set>."""
+        output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
+        return VideoCOCOEvaluator(dataset_name, output_dir=output_dir)
+
+
+def check_weights(cfg: CfgNode, resume: bool = False) -> None:
+    """Raise InputError if MODEL.WEIGHTS is a path without a file (and nothing is resumed)."""
+    path = cfg.MODEL.WEIGHTS
+    if resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        return
+    if path and "://" not in path and not os.path.isfile(path):
+        raise InputError(f"MODEL.WEIGHTS names {path}, which is not a file: check the path")
+
+
+def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
+    """A model with MODEL.WEIGHTS, or with the last checkpoint of OUTPUT_DIR if ``resume``.
+
+    Raises:
+        InputError: the file is absent, or lacks weights other than those of the VideoGCRF.
+    """
+    check_weights(cfg, resume)
+    model = VideoTrainer.build_model(cfg)
+    checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    if checkpointer.missing:
+        raise InputError(
+            f"the checkpoint lacks {len(checkpointer.missing)} tensors of the model, "
+            f"{checkpointer.missing[0]} for one, and can be trained from but not evaluated: name "
+            "a trained detector in MODEL.WEIGHTS"
+        )
+    return model
+
+
+def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:
+    """Train and evaluate, or evaluate alone; what each process of tools/train_net.py does.
+
+    Returns:
+        results by task and metric, as detectron2's: ``{"segm": {"AP": ..., "AP50": ...}, ...}``,
+        below the data set's name if there are several; empty except in the main process.
+    """
+    if eval_only:
+        return VideoTrainer.test(cfg, load_model(cfg, resume))
+    trainer = VideoTrainer(cfg)
+    trainer.resume_or_load(resume)
+    trainer.train()
+    return trainer.last_eval_results

@@ -1,0 +1,143 @@
+"""A backbone that passes features of another one through a VideoGCRF."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from torch import Tensor, nn
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import VideoGCRF
+
+
+class VideoGCRFBackbone(Backbone):
+    """Wrap ``bottom_up`` and couple the frames of a clip at some of its features.
+
+    Names, channels, strides and size divisibility are those of ``bottom_up``. So are the names of
+    its weights in checkpoints, in both directions: a checkpoint of a detector without VideoGCRF
+    loads unchanged, and one of ours serves that detector. The new weights are ``gcrf.<feature>``.
+    """
+
+    def __init__(
+        self, bottom_up: Backbone, in_features: Sequence[str], **gcrf_options: Any
+    ) -> None:
+        """
+        Args:
+            bottom_up: makes a dict of features from images.
+            in_features: those that get a VideoGCRF, each one of its own.
+            gcrf_options: keyword arguments of VideoGCRF.
+        """
+        super().__init__()
+        shapes = bottom_up.output_shape()
+        unknown = [name for name in in_features if name not in shapes]
+        if unknown or not in_features:
+            raise ValueError(
+                f"IN_FEATURES {list(in_features)} must name features of "
+                f"{type(bottom_up).__name__}, which gives {', '.join(shapes)}"
+            )
+        self.bottom_up = bottom_up
+        self.in_features = list(in_features)
+        self.gcrf = nn.ModuleDict(
+            {name: VideoGCRF(shapes[name].channels, **gcrf_options) for name in in_features}
+        )
+        self._register_state_dict_hook(_name_as_bottom_up)
+        self.register_load_state_dict_pre_hook(_name_as_wrapped)
+
+    def forward(
+        self,
+        images: Tensor,
+        clip_lengths: Sequence[int] | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> dict[str, Tensor]:
+        """Features of images (M, 3, H, W) by name, each (M, C, H / stride, W / stride).
+
+        Args:
+            images: frames, clip after clip.
+            clip_lengths: frames of each clip, with sum M; None: all images are one clip.
+            image_sizes: (height, width) of each frame in pixels, the rest is padding; None: no
+                padding.
+        """
+        return self.couple(self.bottom_up(images), clip_lengths, image_sizes)
+
+    def couple(
+        self,
+        features: dict[str, Tensor],
+        clip_lengths: Sequence[int] | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> dict[str, Tensor]:
+        """The second half of ``forward``: features of ``bottom_up`` in, coupled features out."""
+        coupled = dict(features)
+        for name, gcrf in self.gcrf.items():
+            stride = self.output_shape()[name].stride
+            valid_sizes = image_sizes and [
+                (-(-h // stride), -(-w // stride)) for h, w in image_sizes
+            ]
+            coupled[name] = gcrf(features[name], clip_lengths, valid_sizes=valid_sizes)
+        return coupled
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Shapes of the wrapped backbone."""
+        return self.bottom_up.output_shape()
+
+    @property
+    def size_divisibility(self) -> int:
+        """That of the wrapped backbone."""
+        return self.bottom_up.size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        """Those of the wrapped backbone."""
+        return self.bottom_up.padding_constraints
+
+
+# Weights of `bottom_up` have no prefix in checkpoints. A prefix could not tell the two forms apart,
+# since an FPN's own weights have it: hence the rule that all but `gcrf.` is the wrapped backbone's.
+
+
+def _name_as_bottom_up(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, _metadata: Any
+) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix + "bottom_up.")]:
+        state_dict[prefix + key.removeprefix(prefix + "bottom_up.")] = state_dict.pop(key)
+
+
+def _name_as_wrapped(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_args: Any
+) -> None:
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        if not key.startswith(prefix + "gcrf."):
+            state_dict[prefix + "bottom_up." + key.removeprefix(prefix)] = state_dict.pop(key)
+
+
+@BACKBONE_REGISTRY.register()
+def build_video_gcrf_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VideoGCRFBackbone:
+    """Build MODEL.VIDEO_GCRF.BACKBONE_NAME and wrap it, with the options of MODEL.VIDEO_GCRF."""
+    options = cfg.MODEL.VIDEO_GCRF
+    if options.BACKBONE_NAME not in BACKBONE_REGISTRY:
+        raise InputError(
+            f"MODEL.VIDEO_GCRF.BACKBONE_NAME {options.BACKBONE_NAME!r} is not a registered "
+            "backbone: use, for example, build_resnet_backbone or build_resnet_fpn_backbone"
+        )
+    bottom_up = BACKBONE_REGISTRY.get(options.BACKBONE_NAME)(cfg, input_shape)
+    try:
+        return VideoGCRFBackbone(
+            bottom_up,
+            options.IN_FEATURES,
+            spatial_dim=options.SPATIAL_DIM,
+            temporal_dim=options.TEMPORAL_DIM,
+            num_convs=options.NUM_CONVS,
+            conv_dim=options.CONV_DIM,
+            neighbourhood=options.NEIGHBOURHOOD,
+            self_coupling=options.SELF_COUPLING,
+            distance_decay=options.DISTANCE_DECAY or None,
+            lam=options.LAMBDA,
+            learn_lam=options.LEARN_LAMBDA,
+            fusion=options.FUSION,
+            solver=options.SOLVER,
+            rtol=options.RTOL,
+            max_iters=options.MAX_ITERS,
+        )
+    except ValueError as error:
+        raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None

@@ -1,0 +1,165 @@
+"""Mask R-CNN on clips: which frames belong together, and how large they are, reach the backbone."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import ImageList
+from detectron2.utils.events import get_event_storage
+from torch import Tensor
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import average_windows
+from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+
+Frame = dict[str, Any]
+
+
+class _FrameFeatures(NamedTuple):
+    """A frame of a video on its way from the backbone to the heads."""
+
+    frame: Frame
+    images: ImageList  # of this frame alone
+    features: dict[str, Tensor]
+
+
+@META_ARCH_REGISTRY.register()
+class ClipRCNN(GeneralizedRCNN):
+    """A GeneralizedRCNN whose inputs are clips.
+
+    With any other backbone than VideoGCRFBackbone it is the per-frame detector on the same clips:
+    the baseline. An input without ``"frames"`` is a frame by itself, so what takes single images,
+    DefaultPredictor for one, works as usual.
+    """
+
+    @configurable
+    def __init__(self, *, num_frames: int = 4, window_step: int = 1, **rcnn_options: Any) -> None:
+        """
+        Args:
+            num_frames: V, the frames that inference couples at a time.
+            window_step: frames from one window to the next, from 1 to ``num_frames``.
+            rcnn_options: keyword arguments of GeneralizedRCNN.
+        """
+        super().__init__(**rcnn_options)
+        if num_frames < 1:
+            raise InputError(f"INPUT.CLIP.NUM_FRAMES must be at least 1, got {num_frames}")
+        if not 1 <= window_step <= num_frames:
+            raise InputError(
+                f"TEST.WINDOW_STEP must be from 1 to INPUT.CLIP.NUM_FRAMES = {num_frames}, "
+                f"got {window_step}"
+            )
+        self.num_frames = num_frames
+        self.window_step = window_step
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of the constructor from a config."""
+        return {
+            **super().from_config(cfg),
+            "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
+            "window_step": cfg.TEST.WINDOW_STEP,
+        }
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Losses of a batch of clips in training, detections otherwise.
+
+        Args:
+            batched_inputs: clips, each a dict with ``"frames"``: an iterable of dicts as
+                GeneralizedRCNN takes them (``image`` (3, H, W), ``height``, ``width``,
+                ``instances`` in training), in temporal order. Clips may differ in length, frames
+                in size.
+
+        Returns:
+            In training a dict of losses over all frames. In inference one entry per clip: a list
+            of ``{"instances": Instances}``, each in its frame's own ``height`` and ``width``, if
+            the clip's frames are a list. For any other iterable, one that reads a long video from
+            disk, say, an iterator of the same that reads frames as it goes and keeps no more than
+            ``num_frames`` of them.
+        """
+        if self.training:
+            return self.losses([_frames_of(clip) for clip in batched_inputs])
+        results: list[Any] = []
+        for clip in batched_inputs:
+            if "frames" not in clip:
+                results.extend(self.detect_video([clip]))
+            elif isinstance(clip["frames"], list):
+                results.append(list(self.detect_video(clip["frames"])))
+            else:
+                results.append(self.detect_video(clip["frames"]))
+        return results
+
+    def losses(self, clips: list[list[Frame]]) -> dict[str, Tensor]:
+        """Losses of the detector over the frames of all clips."""
+        frames = [frame for clip in clips for frame in clip]
+        images = self.preprocess_image(frames)
+        gt_instances = [frame["instances"].to(self.device) for frame in frames]
+
+        if isinstance(self.backbone, VideoGCRFBackbone):
+            lengths = [len(clip) for clip in clips]
+            features = self.backbone(images.tensor, lengths, images.image_sizes)
+        else:
+            features = self.backbone(images.tensor)
+        proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
+        _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
+        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+            self.visualize_training(frames, proposals)
+        return {**detector_losses, **proposal_losses}
+
+    @torch.no_grad()
+    def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
+        """Detections of a video of any length, frame by frame.
+
+        The wrapped backbone and the heads run once per frame; features are coupled in windows of
+        ``num_frames`` frames and averaged where windows overlap. At most ``num_frames`` frames are
+        held, and a frame's result comes at most ``num_frames - 1`` frames after it was read.
+        """
+        described: Iterator[_FrameFeatures] = map(self._frame_features, frames)
+        if isinstance(self.backbone, VideoGCRFBackbone):
+            described = self._coupled(described)
+        for frame, images, features in described:
+            proposals, _ = self.proposal_generator(images, features, None)
+            detections, _ = self.roi_heads(images, features, proposals, None)
+            yield from self._postprocess(detections, [frame], images.image_sizes)
+
+    def _frame_features(self, frame: Frame) -> _FrameFeatures:
+        images = self.preprocess_image([frame])
+        backbone = self.backbone
+        if isinstance(backbone, VideoGCRFBackbone):
+            backbone = backbone.bottom_up  # frames are coupled once a window is complete
+        return _FrameFeatures(frame, images, backbone(images.tensor))
+
+    def _coupled(self, described: Iterator[_FrameFeatures]) -> Iterator[_FrameFeatures]:
+        """Couple the features of successive frames in overlapping windows, averaged."""
+        names = self.backbone.in_features
+
+        def couple(window: list[_FrameFeatures]) -> list[Tensor]:
+            features = {name: _stack([item.features[name] for item in window]) for name in names}
+            sizes = [item.images.image_sizes[0] for item in window]
+            coupled = self.backbone.couple(features, [len(window)], sizes)
+            # all levels of a frame as one vector, without what stacking padded
+            return [
+                torch.cat([_crop_like(coupled[n][i], item.features[n]).flatten() for n in names])
+                for i, item in enumerate(window)
+            ]
+
+        for item, vector in average_windows(described, couple, self.num_frames, self.window_step):
+            parts = vector.split([item.features[name].numel() for name in names])
+            coupled = {n: p.view_as(item.features[n]) for n, p in zip(names, parts, strict=True)}
+            yield item._replace(features={**item.features, **coupled})
+
+
+def _frames_of(clip: dict[str, Any]) -> list[Frame]:
+    return list(clip["frames"]) if "frames" in clip else [clip]
+
+
+def _stack(maps: list[Tensor]) -> Tensor:
+    """Stack feature maps (1, C, h, w) of a window to (V, C, H, W), padded to the largest."""
+    height, width = (max(m.shape[dim] for m in maps) for dim in (2, 3))
+    return torch.cat([F.pad(m, (0, width - m.shape[3], 0, height - m.shape[2])) for m in maps])
+
+
+def _crop_like(padded: Tensor, like: Tensor) -> Tensor:
+    return padded[:, : like.shape[2], : like.shape[3]]
