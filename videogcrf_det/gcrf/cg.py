@@ -55,14 +55,19 @@ def conjugate_gradient(
         def dot(a: Tensor, b: Tensor) -> Tensor:  # (B, 1, ..., 1, C)
             return (a * b).sum(dim=unknowns, keepdim=True)
 
-        rhs_norm = dot(rhs, rhs).sqrt()
-        if not rhs_norm.isfinite().all():
+        largest = rhs.abs().amax(dim=unknowns, keepdim=True)
+        if not largest.isfinite().all():
             raise ValueError("the right-hand side holds values that are not finite")
-        tolerance = (rtol * rhs_norm).clamp(min=atol)
-
-        # a zero right-hand side has the solution zero wherever one starts
-        x = torch.zeros_like(rhs) if x0 is None else torch.where(rhs_norm > 0, x0, 0.0)
-        residual = rhs.clone() if x0 is None else rhs - matvec(x)
+        # columns are scaled to entries of about 1, lest products of tiny ones be lost; powers of
+        # two do it without rounding
+        scale = torch.ldexp(torch.ones_like(largest), largest.frexp().exponent - 1)
+        residual = rhs / scale
+        tolerance = torch.maximum(rtol * dot(residual, residual).sqrt(), atol / scale)
+        if x0 is None:
+            x = torch.zeros_like(rhs)
+        else:  # a zero right-hand side has the solution zero wherever one starts
+            x = torch.where(tolerance > 0, x0 / scale, 0.0)
+            residual -= matvec(x)
         direction = residual.clone()
         rr = dot(residual, residual)
         num_iters = torch.zeros_like(rr, dtype=torch.long)
@@ -85,6 +90,8 @@ def conjugate_gradient(
             num_iters += active
         norm = rr.sqrt()
         converged = norm <= tolerance
+        x *= scale
+        norm *= scale
 
     batch, columns = rhs.shape[0], rhs.shape[-1]
     return CGResult(

@@ -95,7 +95,10 @@ class _Inference(torch.autograd.Function):
         _, need_spatial, need_temporal, need_coupling, need_lam, *_ = ctx.needs_input_grad
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
         with torch.autocast(grad.device.type, enabled=False):
-            z = _solve(operator, grad, ctx.rtol, ctx.max_iters)
+            if grad.isfinite().all():
+                z = _solve(operator, grad, ctx.rtol, ctx.max_iters)
+            else:  # gradient scaling lets this happen and looks out for it
+                z = torch.full_like(grad, torch.nan)
             ex, ez = operator.embedding @ x, operator.embedding @ z
             grads: list[Tensor | None] = [z, None, None, None, None]
             if need_spatial or need_temporal:
@@ -169,5 +172,6 @@ def _check(
         )
     if not torch.as_tensor(lam).item() > 0:
         raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")
-    if not unary.isfinite().all():
-        raise ValueError("the unary holds values that are not finite")
+    for name, values in (("unary", unary), ("spatial", spatial), ("temporal", temporal)):
+        if values is not None and not values.isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite")

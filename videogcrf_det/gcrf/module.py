@@ -173,7 +173,8 @@ class VideoGCRF(nn.Module):
                 and right; None: no padding.
 
         Returns:
-            (M, C, H, W), or (M, L, H, W) for ``"per_label"``, in the dtype of the unary.
+            (M, C, H, W), or (M, L, H, W) for ``"per_label"``, in the dtype of the unary. What it
+            holds at padding does not matter.
         """
         lengths = [len(features)] if clip_lengths is None else list(clip_lengths)
         if sum(lengths) != len(features) or min(lengths, default=0) < 1:
@@ -184,10 +185,11 @@ class VideoGCRF(nn.Module):
 
         with torch.autocast(features.device.type, enabled=False):
             spatial, temporal = self.embeddings(features.float(), valid_sizes)
-            smoothed = self._smooth(unary.float(), spatial, temporal, lengths).to(unary.dtype)
+            given = unary.float() * _valid_mask(features, valid_sizes)
+            smoothed = self._smooth(given, spatial, temporal, lengths)
         if self.fusion == "replace":
-            return smoothed
-        return unary + self.output(smoothed - unary).to(unary.dtype)
+            return smoothed.to(unary.dtype)
+        return unary + self.output((smoothed - given).to(unary.dtype)).to(unary.dtype)
 
     def embeddings(
         self, features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
@@ -196,10 +198,7 @@ class VideoGCRF(nn.Module):
 
         They are divided by sqrt(P) and zero at padding. Unknowns are ordered by label, position.
         """
-        valid = torch.ones_like(features[:, :1])
-        for mask, (height, width) in zip(valid, valid_sizes or (), strict=valid_sizes is not None):
-            mask[:, height:] = 0
-            mask[:, :, width:] = 0
+        valid = _valid_mask(features, valid_sizes)
         scale = valid / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
 
         def embed(branch: EmbeddingBranch | None) -> Tensor | None:
@@ -238,3 +237,16 @@ class VideoGCRF(nn.Module):
             )
             solved = solved.index_put((index,), lam * x)
         return (solved if self.layout == "per_label" else solved.mT).reshape(unary.shape)
+
+
+def _valid_mask(features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None) -> Tensor:
+    """1 for frames, 0 for padding: (M, 1, H, W) for features (M, C, H, W)."""
+    valid = torch.ones_like(features[:, :1])
+    if valid_sizes is None:
+        return valid
+    if len(valid_sizes) != len(features):
+        raise ValueError(f"valid_sizes has {len(valid_sizes)} entries for {len(features)} frames")
+    for mask, (height, width) in zip(valid, valid_sizes, strict=True):
+        mask[:, height:] = 0
+        mask[:, :, width:] = 0
+    return valid
