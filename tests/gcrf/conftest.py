@@ -1,9 +1,11 @@
 import pytest
+import torch
 
 from videogcrf_det.gcrf import inference
 
 
 @pytest.fixture(autouse=True)
-def _forget_warnings():
-    """The convergence warning comes once per process: every test starts a process of its own."""
+def _fresh_start():
+    """Random numbers from a seed, and the once-per-process convergence warning not yet given."""
+    torch.manual_seed(0)
     inference._warned.clear()

@@ -1,6 +1,7 @@
 """The method once more, written down from Eq. 1-2 with numpy in float64 and dense matrices.
 
-Nothing here uses the package: loops over frames, ``np.linalg.solve``, and no shortcut.
+Nothing here uses the package: loops over frames, ``np.linalg.solve``, and no shortcut. For
+gradients, a dense solve that autograd differentiates.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from torch import Tensor
 
 NEIGHBOUR_DISTANCES = {"fc": range(1, 1000), "2": (1,), "4": (1, 2), "6ms": (1, 2, 4)}
 SELF_COUPLINGS = ("psd", "zero")
+# unknowns per frame and columns of the two layouts: (P, C) and (P L, 1)
+LAYOUTS = {"shared": {"size": 6, "columns": 5}, "per_label": {"size": 6 * 3, "columns": 1}}
 
 
 class Problem(NamedTuple):
@@ -100,3 +103,26 @@ def random_problem(
         eigenvalues = np.linalg.eigvalsh(reference_matrix(spatial, temporal, coupling, 0.0))
         lam += max(0.0, -eigenvalues.min())
     return Problem(randn(batch, num_frames, size, columns), spatial, temporal, coupling, lam)
+
+
+def dense_inference(unary, spatial, temporal, coupling, lam):
+    """H^-1 unary by a dense solve that autograd can differentiate."""
+    batch, num_frames, size, columns = unary.shape
+    total = num_frames * size
+    matrix = lam * torch.eye(total, dtype=unary.dtype).expand(batch, -1, -1)
+    frames = torch.eye(num_frames, dtype=unary.dtype)
+    for weights, embedding in ((frames, spatial), (coupling, temporal)):
+        if embedding is not None:
+            pairs = torch.einsum("vu,bvdi,budj->bviuj", weights, embedding, embedding)
+            matrix = matrix + pairs.reshape(batch, total, total)
+    rhs = unary.reshape(batch, total, columns)
+    # one by one: a batched LU of large matrices is not to be trusted on a CPU
+    solved = [torch.linalg.solve(m, b) for m, b in zip(matrix, rhs, strict=True)]
+    return torch.stack(solved).view_as(unary)
+
+
+def leaves(problem):
+    """The problem's tensors, and lam as one, all of them asking for gradients."""
+    lam = torch.tensor(problem.lam, dtype=torch.double)
+    tensors = [problem.unary, problem.spatial, problem.temporal, problem.coupling, lam]
+    return [t if t is None else t.clone().requires_grad_() for t in tensors]

@@ -9,43 +9,25 @@ from videogcrf_det.gcrf import (
     NEIGHBOURHOODS,
     ConvergenceWarning,
     IndefiniteError,
-    SpatioTemporalOperator,
-    conjugate_gradient,
     gcrf_inference,
 )
 
-from .reference import SELF_COUPLINGS, random_problem, reference_matrix, reference_solve
+from .reference import (
+    LAYOUTS,
+    SELF_COUPLINGS,
+    leaves,
+    random_problem,
+    reference_matrix,
+    reference_solve,
+)
 
 EXACT = {"rtol": 1e-12, "max_iters": 1000}
-# unknowns per frame and columns of the two layouts: (P, C) and (P L, 1)
-LAYOUTS = {"shared": {"size": 6, "columns": 5}, "per_label": {"size": 6 * 3, "columns": 1}}
 
 
 def clip(problem, *index):
     """The clips ``index`` of a problem."""
     chosen = [t[list(index)] for t in (problem.unary, problem.spatial, problem.temporal)]
     return type(problem)(*chosen, problem.coupling, problem.lam)
-
-
-def dense_inference(unary, spatial, temporal, coupling, lam):
-    """H^-1 unary by a dense solve that autograd can differentiate."""
-    batch, num_frames, size, columns = unary.shape
-    total = num_frames * size
-    matrix = lam * torch.eye(total, dtype=unary.dtype).expand(batch, -1, -1)
-    frames = torch.eye(num_frames, dtype=unary.dtype)
-    for weights, embedding in ((frames, spatial), (coupling, temporal)):
-        if embedding is not None:
-            pairs = torch.einsum("vu,bvdi,budj->bviuj", weights, embedding, embedding)
-            matrix = matrix + pairs.reshape(batch, total, total)
-    solved = [torch.linalg.solve(m, b.reshape(total, columns)) for m, b in zip(matrix, unary)]  # noqa: B905
-    return torch.stack(solved).view_as(unary)
-
-
-def leaves(problem):
-    """The problem's tensors, and lam as one, all of them asking for gradients."""
-    lam = torch.tensor(problem.lam, dtype=torch.double)
-    tensors = [problem.unary, problem.spatial, problem.temporal, problem.coupling, lam]
-    return [t if t is None else t.clone().requires_grad_() for t in tensors]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -144,116 +126,6 @@ def test_non_contiguous_inputs():
     x.sum().backward()  # the gradient that arrives here is expanded from one number
     expected = reference_solve(problem._replace(unary=torch.ones_like(unary)))
     torch.testing.assert_close(unary.grad, expected, rtol=1e-8, atol=1e-8)
-
-
-# --- gradients -----------------------------------------------------------------------------------
-
-GRADIENT_CASES = [
-    (1, "fc", "psd"),
-    (3, "fc", "psd"),
-    (3, "fc", "zero"),
-    (3, "2", "psd"),
-    (5, "6ms", "zero"),
-]
-
-
-@pytest.mark.parametrize(("num_frames", "neighbourhood", "self_coupling"), GRADIENT_CASES)
-def test_gradients_equal_finite_differences(num_frames, neighbourhood, self_coupling):
-    problem = random_problem(
-        num_frames, neighbourhood, self_coupling, size=3, columns=2, spatial_dim=2, temporal_dim=3
-    )
-    unary, spatial, temporal, _, lam = leaves(problem)
-    half = (problem.coupling / 2).requires_grad_()
-
-    def infer(unary, spatial, temporal, half, lam):
-        # finite differences of one entry of W would leave the symmetric matrices
-        return gcrf_inference(unary, spatial, temporal, half + half.T, lam, **EXACT)
-
-    assert torch.autograd.gradcheck(infer, (unary, spatial, temporal, half, lam))
-
-
-def test_gradients_equal_finite_differences_without_temporal_terms():
-    problem = random_problem(2, size=3, columns=2, spatial_dim=2)
-    unary, spatial, _, _, lam = leaves(problem)
-    assert torch.autograd.gradcheck(
-        lambda b, a, scale: gcrf_inference(b, a, None, None, scale, **EXACT), (unary, spatial, lam)
-    )
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    ("num_frames", "neighbourhood", "self_coupling"), [*GRADIENT_CASES, (7, "4", "psd")]
-)
-def test_gradients_equal_autograd(num_frames, neighbourhood, self_coupling, layout):
-    problem = random_problem(num_frames, neighbourhood, self_coupling, **LAYOUTS[layout])
-    weight = torch.randn_like(problem.unary)
-    ours, dense = leaves(problem), leaves(problem)
-    (gcrf_inference(*ours, **EXACT) * weight).sum().backward()
-    (dense_inference(*dense) * weight).sum().backward()
-    for a, b in zip(ours, dense, strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize("wanted", range(5))
-def test_each_gradient_can_be_asked_for_alone(wanted):
-    problem = random_problem(3)
-    weight = torch.randn_like(problem.unary)
-    grads = []
-    for infer in (lambda *inputs: gcrf_inference(*inputs, **EXACT), dense_inference):
-        inputs = [t.detach().requires_grad_(i == wanted) for i, t in enumerate(leaves(problem))]
-        (infer(*inputs) * weight).sum().backward()
-        assert all((t.grad is not None) == (i == wanted) for i, t in enumerate(inputs))
-        grads.append(inputs[wanted].grad)
-    torch.testing.assert_close(*grads, rtol=1e-7, atol=1e-7)
-
-
-def test_gradients_in_float32():
-    problem = random_problem(3, lam=1.0)
-    weight = torch.randn_like(problem.unary)
-    single = [t.detach().float().requires_grad_() for t in leaves(problem)]
-    double = leaves(problem)
-    (gcrf_inference(*single) * weight.float()).sum().backward()
-    (dense_inference(*double) * weight).sum().backward()
-    for a, b in zip(single, double, strict=True):
-        assert a.grad.dtype == torch.float32
-        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-2, atol=1e-3)
-
-
-def test_a_second_derivative_is_refused():
-    problem = random_problem(2)
-    unary, *others = leaves(problem)
-    (grad,) = torch.autograd.grad(
-        (gcrf_inference(unary, *others) ** 2).sum(), unary, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
-def saved_bytes(problem, rtol):
-    total = 0
-
-    def pack(tensor):
-        nonlocal total
-        total += tensor.numel() * tensor.element_size()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        gcrf_inference(*leaves(problem), rtol=rtol)
-    return total
-
-
-def test_saved_memory_does_not_grow_with_the_iterations():
-    problem = random_problem(4, size=40, spatial_dim=16, temporal_dim=16)
-    matvec = SpatioTemporalOperator(*problem[1:]).matvec
-    few, many = [
-        conjugate_gradient(matvec, problem.unary, rtol=rtol).num_iters.max()
-        for rtol in (1e-1, 1e-10)
-    ]
-    assert many >= 3 * few
-    sizes = [saved_bytes(problem, rtol) for rtol in (1e-1, 1e-10)]
-    assert 0 < sizes[1] <= sizes[0]
-    inputs = sum(t.numel() * 8 for t in leaves(problem))
-    assert sizes[1] <= 2 * inputs
 
 
 # --- when it cannot work -------------------------------------------------------------------------
@@ -355,15 +227,6 @@ def test_half_precision_inputs_are_solved_in_float32(dtype):
     torch.testing.assert_close(x, expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-3)
     x.sum().backward()
     assert unary.grad.dtype == dtype
-
-
-def test_an_overflowing_gradient_is_passed_on():
-    """Gradient scaling expects infinities now and then, and skips the step when it sees them."""
-    problem = random_problem(2)
-    unary, spatial, *others = leaves(problem)
-    gcrf_inference(unary, spatial, *others).sum().mul(float("inf")).backward()
-    assert not unary.grad.isfinite().any()
-    assert not spatial.grad.isfinite().any()
 
 
 # --- bad input -----------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def conjugate_gradient(
         if x0 is None:
             x = torch.zeros_like(rhs)
         else:  # a zero right-hand side has the solution zero wherever one starts
-            x = torch.where(tolerance > 0, x0 / scale, 0.0)
+            x = torch.where(largest > 0, x0 / scale, 0.0)
             residual -= matvec(x)
         direction = residual.clone()
         rr = dot(residual, residual)

@@ -42,7 +42,7 @@ def gcrf_inference(
 
     Args:
         unary: b (B, V, N, C).
-        spatial: A (B, V, Ds, N), or None.
+        spatial: A (B, V, Ds, N), or None; not both None.
         temporal: T (B, V, Dt, N), or None: frames then do not see each other.
         coupling: W (V, V), symmetric; see temporal_coupling. None with ``temporal=None``.
         lam: lam > 0, a number or a scalar tensor.
@@ -54,7 +54,7 @@ def gcrf_inference(
         x (B, V, N, C), in the dtype of ``unary``.
 
     Raises:
-        ValueError: shapes do not fit, lam <= 0, or the unary is not finite.
+        ValueError: shapes do not fit, lam <= 0, a value is not finite, or nothing is coupled.
         IndefiniteError: H is not positive definite, which only an indefinite W can cause.
 
     Source: Eq. 1-11 and Sec. 2.3.

@@ -49,7 +49,7 @@ class EmbeddingBranch(nn.Module):
         features = (features - mean) * torch.rsqrt(variance + 1e-5)
         for conv in self.convs:
             features = conv(features * valid).relu()
-        return self.embed(features) * valid
+        return self.embed(features * valid) * valid
 
 
 class VideoGCRF(nn.Module):
