@@ -42,7 +42,7 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
     # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
     # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
-    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4.
+    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. In YAML "2" and "4" need their quotes.
     cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = "fc"
     # "psd": a frame is coupled to itself just enough for a unique solution with any lambda.
     # "zero": not at all, Eq. 2 as printed; a small lambda is then an error.

@@ -32,10 +32,14 @@ def build_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
     """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU."""
     cfg = get_cfg()
     add_videogcrf_config(cfg)
+    opts = list(opts)
+    for index, key in enumerate(opts[:-1]):
+        if key == "MODEL.VIDEO_GCRF.NEIGHBOURHOOD":
+            opts[index + 1] = repr(opts[index + 1])  # "2" is a name; yacs would make it a number
     try:
         if config_file:
             cfg.merge_from_file(config_file)
-        cfg.merge_from_list(list(opts))
+        cfg.merge_from_list(opts)
     except (KeyError, ValueError, AssertionError, OSError) as error:
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
         reason = error.args[0] if isinstance(error, KeyError) else error

@@ -1,3 +1,151 @@
-# stand-in until the real file comes
-def load_video_coco_json(*a): raise RuntimeError
-def register_video_coco_instances(*a): raise RuntimeError
+"""COCO-format annotations of videos: loading, and registration with detectron2.
+
+Importing this module registers ``davis_person_{train,val}`` and ``mini_davis_person_{train,val}``
+below ``$DETECTRON2_DATASETS`` (``datasets`` where that is not set). Files are read when a data set
+is used, not before.
+"""
+
+import json
+import os
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import load_coco_json
+from detectron2.utils.file_io import PathManager
+
+from videogcrf_det.errors import InputError
+
+
+def load_video_coco_json(
+    json_file: str | os.PathLike[str],
+    image_root: str | os.PathLike[str],
+    dataset_name: str | None = None,
+) -> list[dict[str, Any]]:
+    """Load the frames of videos as detectron2's "dataset dicts".
+
+    Args:
+        json_file: COCO instance annotations. Images of videos have ``video_id`` and ``frame_id``
+            (whole numbers; frames are ordered by the latter), and ``videos`` may give names.
+        image_root: folder that the ``file_name`` of the images begin in.
+        dataset_name: sets ``thing_classes`` and the mapping of category ids in its metadata, as
+            detectron2's ``load_coco_json`` does.
+
+    Returns:
+        One dict per frame, sorted by video and frame, with the standard keys and ``video_id``,
+        ``frame_id``, ``video_name``; its annotations have ``track_id`` where the file has it.
+        Images without ``video_id`` come last, in the order of their ids, without these keys.
+
+    Raises:
+        InputError: the file is missing, is not COCO JSON, has no categories or no instances, or
+            its video or frame ids are not usable.
+    """
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    content = _read(json_file)
+    try:
+        records = load_coco_json(json_file, image_root, dataset_name, ["track_id"])
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{json_file} does not fit COCO's instance format ({type(error).__name__}: {error}): "
+            "correct it (docs/datasets.md)"
+        ) from error
+    keys = _video_keys(content, json_file)
+    for record in records:
+        record.update(keys.get(record["image_id"], {}))
+    return sorted(
+        records,
+        key=lambda r: (0, r["video_id"], r["frame_id"]) if "video_id" in r else (1, 0, 0),
+    )
+
+
+def register_video_coco_instances(
+    name: str, json_file: str | os.PathLike[str], image_root: str | os.PathLike[str]
+) -> None:
+    """Make COCO-format annotations of videos (or of still images) known to detectron2 as ``name``.
+
+    The files are read when the data set is used, which also sets its ``thing_classes``. Registering
+    the same again does nothing.
+
+    Raises:
+        InputError: ``name`` is taken by other files.
+    """
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    metadata = MetadataCatalog.get(name)
+    if name in DatasetCatalog:
+        if (metadata.get("json_file"), metadata.get("image_root")) == (json_file, image_root):
+            return
+        raise InputError(
+            f"the data set {name!r} is registered already, with {metadata.get('json_file')}: "
+            "choose another name"
+        )
+    DatasetCatalog.register(name, lambda: load_video_coco_json(json_file, image_root, name))
+    metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
+
+
+def _read(json_file: str) -> dict[str, Any]:
+    """The parsed file, after a look at whether it is COCO's instance format at all."""
+    if not PathManager.isfile(json_file):
+        raise InputError(
+            f"{json_file} does not exist: make it with tools/prepare_davis_person.py "
+            "(docs/datasets.md), or set DETECTRON2_DATASETS to the folder that has the data"
+        )
+    try:
+        with PathManager.open(json_file) as file:
+            content = json.load(file)
+    except ValueError as error:  # neither JSON nor text
+        raise InputError(f"{json_file} is not JSON ({error}): make it again") from error
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise InputError(
+            f"{json_file} has no list of images: give a file in COCO's instance format"
+        )
+    if not content.get("categories"):
+        raise InputError(f"{json_file} has no categories: add the list 'categories'")
+    if all(annotation.get("iscrowd", 0) for annotation in content.get("annotations") or ()):
+        raise InputError(
+            f"{json_file} has no annotated instance (of {_names(content)}): make it again from "
+            "data that shows one"
+        )
+    return content
+
+
+def _names(content: dict[str, Any]) -> str:
+    return ", ".join(str(category.get("name")) for category in content["categories"])
+
+
+def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, Any]]:
+    """Image id -> what its dataset dict gains, for images that belong to a video."""
+    names = {video.get("id"): video.get("name") for video in content.get("videos", ())}
+    keys = {}
+    seen: dict[tuple[int, int], Any] = {}
+    for image in content["images"]:
+        video, frame = image.get("video_id"), image.get("frame_id")
+        if video is None:
+            continue
+        if not isinstance(video, int) or not isinstance(frame, int):
+            raise InputError(
+                f"the image {image['id']} in {json_file} has video_id {video!r} and frame_id "
+                f"{frame!r}: give whole numbers for both"
+            )
+        other = seen.setdefault((video, frame), image["id"])
+        if other != image["id"]:
+            raise InputError(
+                f"the images {other} and {image['id']} in {json_file} are both frame {frame} of "
+                f"video {video}: number the frames of a video in their order"
+            )
+        name = str(names.get(video) or video)
+        keys[image["id"]] = {"video_id": video, "frame_id": frame, "video_name": name}
+    return keys
+
+
+def _register_davis_person() -> None:
+    root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+    for prefix, folder in [("davis_person", "DAVIS"), ("mini_davis_person", "mini_davis")]:
+        for split in ["train", "val"]:
+            name = f"{prefix}_{split}"
+            if name in DatasetCatalog:  # a user's own, or this module imported again
+                continue
+            json_file = os.path.join(root, folder, "annotations", f"{name}.json")
+            register_video_coco_instances(name, json_file, os.path.join(root, folder, "JPEGImages"))
+            MetadataCatalog.get(name).thing_classes = ["person"]
+
+
+_register_davis_person()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videogcrf_det.gcrf.graph import temporal_coupling
-from videogcrf_det.gcrf.inference import gcrf_inference
+from videogcrf_det.gcrf.inference import SOLVERS, gcrf_inference
 
 # layout -> what it takes for unaries
 LAYOUTS = {"shared": "its features for unaries, no others", "per_label": "unaries (M, L, H, W)"}
@@ -42,14 +42,14 @@ class EmbeddingBranch(nn.Module):
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Embed features (M, C, H, W); ``valid`` (M, 1, H, W) is 0 on padding, else 1.
 
-        Padding is set to zero before every layer, which is what a convolution sees beyond the
-        border of a frame without padding.
+        Padding is set to zero before every 3x3 layer, which is what that sees beyond the border
+        of a frame without padding. Embeddings at padding are left for the caller to drop.
         """
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         features = (features - mean) * torch.rsqrt(variance + 1e-5)
         for conv in self.convs:
             features = conv(features * valid).relu()
-        return self.embed(features * valid) * valid
+        return self.embed(features)
 
 
 class VideoGCRF(nn.Module):
@@ -117,6 +117,8 @@ class VideoGCRF(nn.Module):
                 "embedding sizes must not be negative and not both 0, "
                 f"got spatial_dim={spatial_dim}, temporal_dim={temporal_dim}"
             )
+        if solver not in SOLVERS:
+            raise ValueError(f"unknown solver {solver!r}: use one of {', '.join(SOLVERS)}")
         if not lam > 0:
             raise ValueError(f"lam must be above 0, got {lam}")
         temporal_coupling(1, neighbourhood, self_coupling, distance_decay)  # checks the names now

@@ -1,0 +1,36 @@
+"""Draw clips as training sees them: after augmentation, with their masks and boxes."""
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/visualize_data.py --config-file configs/DAVIS-Person/video_gcrf_R_50_FPN_4f.yaml
+    python tools/visualize_data.py --config-file FILE --opts INPUT.CLIP.STRIDE 3
+"""
+
+
+def main() -> None:
+    import argparse
+
+    from videogcrf_det.engine import build_cfg
+    from videogcrf_det.visualization import write_clips
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--output", default="output/data", metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--num-clips", type=int, default=8, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    paths = write_clips(build_cfg(args.config_file, args.opts), args.output, args.num_clips)
+    print(f"wrote {len(paths)} clips to {args.output}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

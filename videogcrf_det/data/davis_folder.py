@@ -1,0 +1,272 @@
+"""Reading a folder in the layout of DAVIS: frames, masks, and what is wrong with them."""
+
+import json
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from pycocotools import mask as mask_util
+
+from videogcrf_det.errors import InputError
+
+PERSON = "person"
+VOID = 255  # do-not-care in the masks of DAVIS-2017, the one object in those of DAVIS-2016
+MAX_PROBLEMS = 20  # lines of an error
+MAX_FILES = 3  # files named in such a line
+
+Mask = npt.NDArray[np.uint8]  # (height, width), object ids
+BAD_IMAGE = (OSError, SyntaxError, ValueError, struct.error)  # what Pillow raises on broken files
+
+
+class Problems:
+    """What is wrong with a data set, collected so that all of it can be told at once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def add(self, problem: str, *files: str) -> None:
+        """Note ``problem``; the files that have the same one share a line."""
+        self._files.setdefault(problem, []).extend(files)
+
+    def raise_any(self) -> None:
+        """Raise an InputError with one line per problem, if there are any."""
+        lines = []
+        for problem, files in self._files.items():
+            more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+            lines.append(f"{problem}: {', '.join(files[:MAX_FILES])}{more}" if files else problem)
+        if len(lines) == 1:
+            raise InputError(lines[0])
+        if lines:
+            rest = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
+            shown = [f"{len(lines)} problems, nothing was written:", *lines[:MAX_PROBLEMS], *rest]
+            raise InputError("\n  - ".join(shown))
+
+
+@dataclass(frozen=True)
+class DavisFolder:
+    """Where the frames and masks are, and which object of a sequence is what.
+
+    ``one_person``: take the foreground of a mask of 0 and 255 for one person.
+    """
+
+    root: Path
+    resolution: str
+    semantics: Path  # the file that ``categories`` come from, if it exists
+    categories: Mapping[str, Mapping[int, str]]  # sequence -> object id -> category
+    ignore_masks: Path | None = None
+    one_person: bool = False
+
+    def images(self, sequence: str = "") -> Path:
+        return self.root / "JPEGImages" / self.resolution / sequence
+
+    def masks(self, sequence: str = "") -> Path:
+        return self.root / "Annotations" / self.resolution / sequence
+
+
+@dataclass
+class Frame:
+    """A frame, and its COCO annotations without their ids."""
+
+    file_name: str  # relative to JPEGImages
+    height: int
+    width: int
+    regions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read_semantics(path: Path) -> dict[str, dict[int, str]]:
+    """The content of davis_semantics.json; its object ids are strings there."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            sequence: {int(key): str(category) for key, category in objects.items()}
+            for sequence, objects in content.items()
+        }
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"cannot read {path} ({error}): give JSON such as "
+            '{"sequence": {"1": "person", "2": "bicycle"}}'
+        ) from error
+
+
+def read_sequence(folder: DavisFolder, name: str, problems: Problems) -> list[Frame] | None:
+    """Frames of a sequence in their order, with the regions of persons and of do-not-care.
+
+    Returns:
+        None if the masks are indexed and no object of the sequence is a person. Where ``problems``
+        gains any, the result is incomplete.
+    """
+    stems = _stems(folder.images(name), ".jpg", problems)
+    if not stems:
+        problems.add(f"{name}: there are no frames (*.jpg) in {folder.images(name)}")
+        return []
+    found = set(_stems(folder.masks(name), ".png", problems))
+    if not folder.masks(name).is_dir():
+        problems.add(f"sequences have no folder of masks in {folder.masks()}", name)
+        return []
+    for stem in stems:
+        if stem not in found:
+            problems.add(f"{name}: frames without a mask in {folder.masks(name)}", f"{stem}.jpg")
+    for stem in sorted(found.difference(stems), key=_natural):
+        problems.add(f"{name}: masks without a frame in {folder.images(name)}", f"{stem}.png")
+
+    frames = [_read_frame(folder, name, stem, problems) for stem in stems]
+    if len({(frame.height, frame.width) for frame in frames if frame}) > 1:
+        problems.add(f"{name}: the frames in {folder.images(name)} are not all of one size")
+    masks = [
+        _read_mask(folder.masks(name) / f"{stem}.png", frame, name, problems)
+        if stem in found
+        else None
+        for stem, frame in zip(stems, frames, strict=True)
+    ]
+    persons = _person_ids(folder, name, [mask for mask in masks if mask is not None], problems)
+    ignored = _read_ignore_masks(folder, name, dict(zip(stems, frames, strict=True)), problems)
+    if persons is None:
+        return None
+    for stem, frame, mask in zip(stems, frames, masks, strict=True):
+        if frame is not None and mask is not None:
+            void = (mask == VOID) & (VOID not in persons)
+            frame.regions = [_region(mask == key, track) for key, track in persons.items()]
+            frame.regions.append(_region(void | ignored.get(stem, False), track_id=0, iscrowd=1))
+            frame.regions = [region for region in frame.regions if region["area"] > 0]
+    return [frame for frame in frames if frame is not None]
+
+
+def _natural(stem: str) -> list[int | str]:
+    """Sort key under which frame 2 comes before frame 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", stem)]
+
+
+def _stems(folder: Path, suffix: str, problems: Problems) -> list[str]:
+    if not folder.is_dir():
+        return []
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        problems.add(f"cannot list {folder} ({error.strerror})")
+        return []
+    stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    # macOS leaves files such as ._00000.jpg on foreign disks
+    return sorted((stem for stem in stems if not stem.startswith(".")), key=_natural)
+
+
+def _read_frame(folder: DavisFolder, name: str, stem: str, problems: Problems) -> Frame | None:
+    """The frame with its size. Decoding it would take most of the time, so only its ends are read:
+    the header, and the marker that a JPEG ends with."""
+    path = folder.images(name) / f"{stem}.jpg"
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 64, 0))
+            if image.format == "JPEG" and b"\xff\xd9" not in file.read():
+                raise OSError("the file is cut short")
+    except BAD_IMAGE as error:
+        problems.add(f"{name}: cannot read images in {path.parent}", _reason(path, error))
+        return None
+    return Frame(f"{folder.resolution}/{name}/{stem}.jpg", height, width)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    # Pillow's own sentence on this one repeats the path
+    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return f"{path.name} ({reason})"
+
+
+def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -> Mask | None:
+    """A mask of the size of its frame (or of any, if that could not be read)."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("1", "L", "P"):
+                problems.add(
+                    f"{name}: masks in {path.parent} are neither indexed nor of 0 and 255",
+                    f"{path.name} ({image.mode})",
+                )
+                return None
+            mask = np.array(image.convert("L") if image.mode == "1" else image)
+    except BAD_IMAGE as error:
+        problems.add(f"{name}: cannot read masks in {path.parent}", _reason(path, error))
+        return None
+    if frame and mask.shape != (frame.height, frame.width):
+        problems.add(
+            f"{name}: masks in {path.parent} are not of the size of their frames",
+            f"{path.name} ({mask.shape[1]}x{mask.shape[0]}, not {frame.width}x{frame.height})",
+        )
+        return None
+    return mask
+
+
+def _read_ignore_masks(
+    folder: DavisFolder, name: str, frames: Mapping[str, Frame | None], problems: Problems
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Frame -> where do-not-care, for the frames that have such a mask."""
+    if folder.ignore_masks is None:
+        return {}
+    path = folder.ignore_masks / name
+    ignored = {}
+    for stem in _stems(path, ".png", problems):
+        if stem not in frames:
+            problems.add(f"{name}: do-not-care masks in {path} without a frame", f"{stem}.png")
+            continue
+        mask = _read_mask(path / f"{stem}.png", frames[stem], name, problems)
+        if mask is not None:
+            ignored[stem] = mask > 0
+    return ignored
+
+
+def _person_ids(
+    folder: DavisFolder, name: str, masks: list[Mask], problems: Problems
+) -> dict[int, int] | None:
+    """Value in the masks of a sequence -> track id, of the persons; None if there are none."""
+    counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in masks), np.zeros(256))
+    values = set(np.flatnonzero(counts).tolist()) - {0}
+    if values == {VOID}:
+        if not folder.one_person:
+            problems.add(
+                "masks of 0 and 255 do not say whether their object is a person: name the "
+                "sequences in which it is one, with --sequences",
+                name,
+            )
+        return {VOID: 1}
+    categories = folder.categories.get(name)
+    ids = values - {VOID}
+    if categories is None:
+        if ids or not folder.one_person:
+            problems.add(
+                f"{name}: {folder.semantics} does not name the objects in {folder.masks(name)} "
+                f"(ids {_some(ids) or 'none'}), which only masks of 0 and 255 can do without"
+            )
+        return {}
+    if not ids <= set(categories):
+        problems.add(
+            f"{name}: the masks in {folder.masks(name)} hold object ids that {folder.semantics} "
+            f"does not name: {_some(ids - set(categories))}"
+        )
+    persons = {key: key for key, category in sorted(categories.items()) if category == PERSON}
+    return persons or None
+
+
+def _some(values: set[int]) -> str:
+    listed = sorted(values)
+    return ", ".join(map(str, listed[:8])) + (", ..." if len(listed) > 8 else "")
+
+
+def _region(mask: npt.NDArray[np.bool_], track_id: int, iscrowd: int = 0) -> dict[str, Any]:
+    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "category_id": 1,
+        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+        "area": int(mask_util.area(rle)),
+        "bbox": mask_util.toBbox(rle).tolist(),
+        "iscrowd": iscrowd,
+        "track_id": track_id,
+    }

@@ -1,0 +1,267 @@
+"""A folder in the layout of DAVIS -> COCO-format JSON with the persons of every frame."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from videogcrf_det.data.davis_folder import (
+    PERSON,
+    DavisFolder,
+    Frame,
+    Problems,
+    read_semantics,
+    read_sequence,
+)
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+
+DAVIS_PERSON = {"train": (40, 2820), "val": (18, 1182)}  # sequences, frames (docs/datasets.md)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written, and which sequences were not."""
+
+    split: str
+    output: Path
+    sequences: int
+    frames: int
+    instances: int
+    ignore_regions: int
+    without_person: list[str]
+    missing: list[str]  # sequences of the split's list that have no folder of frames
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.output}: {_count(self.sequences, 'sequence')}, {_count(self.frames, 'frame')}, "
+            f"{_count(self.instances, 'person instance')}, "
+            f"{_count(self.ignore_regions, 'do-not-care region')}"
+        ]
+        if self.without_person:
+            lines.append(f"left out, having no person: {len(self.without_person)} sequences")
+        if self.missing:
+            lines.append(
+                f"missing, having no folder of frames: {_count(len(self.missing), 'sequence')} "
+                f"({', '.join(self.missing)})"
+            )
+        expected = DAVIS_PERSON[self.split]
+        is_davis_person = self.output.name == _file_name(self.split)
+        if is_davis_person and (self.sequences, self.frames) != expected:
+            lines.append(
+                f"note: DAVIS-Person {self.split} has {expected[0]} sequences with {expected[1]} "
+                f"frames, this file {self.sequences} with {self.frames}: results on it do not "
+                "compare with results on the whole"
+            )
+        return "\n".join(lines)
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """Names of sequences from a text file, one a line.
+
+    Raises:
+        InputError: there is no such file, or nothing in it.
+    """
+    try:
+        names = Path(path).read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the list of sequences {path} ({error}): give a text file with one name "
+            "a line"
+        ) from error
+    if not names:
+        raise InputError(f"{path} names no sequence: give a text file with one name a line")
+    return names
+
+
+def prepare_davis_person(
+    root: str | os.PathLike[str],
+    split: str,
+    *,
+    resolution: str = "480p",
+    sequences: Sequence[str] | None = None,
+    semantics: str | os.PathLike[str] | None = None,
+    ignore_masks: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+) -> Summary:
+    """Write the persons of a folder in the layout of DAVIS as COCO instances.
+
+    Indexed masks (DAVIS-2017) hold the persons that ``semantics`` names; 255 in them is
+    do-not-care. A mask of 0 and 255 (DAVIS-2016) is one person, in sequences that ``sequences``
+    names. Ids do not depend on the order in which sequences are given.
+
+    Args:
+        root: folder with JPEGImages and Annotations.
+        split: "train" or "val". Its sequences are those of ImageSets/2017/<split>.txt that have a
+            person, unless ``sequences`` names others.
+        resolution: folder between JPEGImages and the sequences.
+        sequences: names of sequences, all of which must exist.
+        semantics: JSON {sequence: {object id: category}}; root/davis_semantics.json by default.
+        ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
+            sequences without one have no such region.
+        output: file to write; root/annotations/davis_person_<split>.json by default.
+
+    Raises:
+        InputError: naming everything that is wrong with the data. Nothing is written then.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: give one with JPEGImages and Annotations")
+    target = root / "annotations" / _file_name(split) if output is None else Path(output)
+    problems = Problems()
+    names = _sequence_names(root, split, sequences, problems)
+    folder = _open(root, resolution, semantics, ignore_masks, sequences is not None, problems)
+    problems.raise_any()
+    videos, without_person, missing = _read_videos(folder, names, problems)
+    content = _to_coco(videos, f"persons of {split}, {resolution}")
+    instances = sum(1 - annotation["iscrowd"] for annotation in content["annotations"])
+    if not instances and not problems:
+        problems.add(
+            f"there is no person to be seen in {folder.images()}: {len(without_person)} of "
+            f"{len(names)} sequences have none by {folder.semantics}, {len(missing)} have no "
+            "folder of frames"
+        )
+    problems.raise_any()
+    _write(target, content)
+    return Summary(
+        split=split,
+        output=target,
+        sequences=len(videos),
+        frames=len(content["images"]),
+        instances=instances,
+        ignore_regions=len(content["annotations"]) - instances,
+        without_person=without_person,
+        missing=missing,
+    )
+
+
+def _file_name(split: str) -> str:
+    return f"davis_person_{split}.json"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _sequence_names(
+    root: Path, split: str, sequences: Sequence[str] | None, problems: Problems
+) -> list[str]:
+    names: list[str] = []
+    if sequences is not None:
+        names = list(sequences)
+    else:
+        path = root / "ImageSets" / "2017" / f"{split}.txt"
+        if path.is_file():
+            names = read_list(path)
+        else:
+            problems.add(
+                f"there is no list of the {split} sequences {path}: add it, or name the sequences "
+                "with --sequences"
+            )
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            problems.add("sequences are named more than once", name)
+        if Path(name).name != name or name == "..":
+            problems.add("names of sequences are names of folders, without a path", name)
+    return sorted(names)
+
+
+def _open(
+    root: Path,
+    resolution: str,
+    semantics: str | os.PathLike[str] | None,
+    ignore_masks: str | os.PathLike[str] | None,
+    explicit: bool,
+    problems: Problems,
+) -> DavisFolder:
+    path = root / "davis_semantics.json" if semantics is None else Path(semantics)
+    categories = {}
+    if path.is_file():
+        try:
+            categories = read_semantics(path)
+        except InputError as error:
+            problems.add(str(error))
+    elif semantics is not None or not explicit:
+        problems.add(
+            f"there is no file {path} to say which objects are persons: name one with --semantics, "
+            "or for masks of 0 and 255 name the sequences with --sequences"
+        )
+    ignored = None if ignore_masks is None else Path(ignore_masks)
+    if ignored is not None and not ignored.is_dir():
+        problems.add(f"the folder of do-not-care masks {ignored} does not exist")
+    folder = DavisFolder(root, resolution, path, categories, ignored, one_person=explicit)
+    for needed in [folder.images(), folder.masks()]:
+        if not needed.is_dir():
+            others = (path.name for path in needed.parent.glob("*") if path.is_dir())
+            problems.add(
+                f"there is no folder {needed}: name another with --resolution ({needed.parent} "
+                f"has {', '.join(sorted(others)) or 'none'})"
+            )
+    return folder
+
+
+def _read_videos(
+    folder: DavisFolder, names: list[str], problems: Problems
+) -> tuple[dict[str, list[Frame]], list[str], list[str]]:
+    """Sequence -> frames; the sequences without a person; those without a folder of frames."""
+    videos: dict[str, list[Frame]] = {}
+    without_person, missing = [], []
+    for name in tqdm(names, desc="reading", unit="sequence", disable=None):
+        categories = folder.categories.get(name)
+        if not folder.one_person and categories and PERSON not in categories.values():
+            without_person.append(name)  # its masks need not be there
+        elif folder.images(name).is_dir():
+            frames = read_sequence(folder, name, problems)
+            if frames is None:
+                without_person.append(name)
+            else:
+                videos[name] = frames
+        elif folder.one_person:
+            problems.add(f"sequences have no folder of frames in {folder.images()}", name)
+        else:
+            missing.append(name)
+    return videos, without_person, missing
+
+
+def _to_coco(videos: Mapping[str, list[Frame]], description: str) -> dict[str, Any]:
+    """COCO's instance format, with ids counted from 1 in the order of videos, frames, regions."""
+    listed: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for video_id, (name, frames) in enumerate(videos.items(), start=1):
+        listed.append({"id": video_id, "name": name, "length": len(frames)})
+        for frame_id, frame in enumerate(frames):
+            images.append(
+                {
+                    "id": len(images) + 1,
+                    "file_name": frame.file_name,
+                    "height": frame.height,
+                    "width": frame.width,
+                    "video_id": video_id,
+                    "frame_id": frame_id,
+                }
+            )
+            for region in frame.regions:
+                ids = {"id": len(annotations) + 1, "image_id": len(images)}
+                annotations.append({**ids, **region})
+    return {
+        "info": {"description": description},
+        "videos": listed,
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": PERSON}],
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror}): name another file with --output"
+        ) from error

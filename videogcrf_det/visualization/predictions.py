@@ -1,0 +1,260 @@
+"""Detections of videos beside the ground truth, as pictures and as videos.
+
+Letters: N detections or annotations of a frame, H x W its size.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.data.detection_utils import read_image
+from detectron2.utils.visualizer import GenericMask
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from videogcrf_det.data import load_videos
+from videogcrf_det.errors import InputError
+from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou
+from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
+from videogcrf_det.visualization.panels import side_by_side, write_png
+from videogcrf_det.visualization.results_file import read_results
+from videogcrf_det.visualization.video import VideoWriter, require_av
+
+Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
+
+
+class Detections(NamedTuple):
+    """The detections of one frame that are confident enough to be shown."""
+
+    masks: NDArray[np.bool_]  # (N, H, W)
+    scores: NDArray[np.floating]  # (N,), from 0 to 1
+    classes: NDArray[np.integer]  # (N,), positions in thing_classes
+
+
+class DetectedVideo(NamedTuple):
+    """A video with its detections, which are made or read one frame at a time."""
+
+    name: str
+    records: list[Record]
+    detections: Iterable[Detections]
+
+
+class VideoFiles(NamedTuple):
+    """What was drawn of one video."""
+
+    name: str
+    video: Path
+    frames: list[Path]
+
+
+def visualize_predictions(
+    cfg: CfgNode,
+    output_dir: str | Path,
+    *,
+    dataset: str | None = None,
+    predictions: str | Path | None = None,
+    confidence_threshold: float = 0.5,
+    fps: float = 10,
+    max_videos: int | None = None,
+) -> list[VideoFiles]:
+    """Draw input, ground truth and detections of a data set's videos.
+
+    Args:
+        cfg: the config of the model; of the data set's name if ``predictions`` are given.
+        output_dir: gets ``<video>.mp4`` and ``<video>/00000.png``, ...
+        dataset: a registered data set, by default the first of DATASETS.TEST. An image that
+            belongs to no video is one of its own.
+        predictions: a ``coco_instances_results.json`` as the evaluation writes it. Without it the
+            model of ``cfg`` runs, with MODEL.WEIGHTS.
+        confidence_threshold: detections that score less are left out.
+        fps: frames a second of the mp4 files.
+        max_videos: how many videos are drawn, by default all.
+
+    Raises:
+        InputError: something of the above is not usable. Nothing has been written then.
+    """
+    require_av()
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    if max_videos is not None and max_videos < 1:
+        raise InputError(f"--max-videos must be at least 1, got {max_videos}")
+    if not 0 < fps < float("inf"):
+        raise InputError(f"--fps must be above 0, got {fps}")
+    if Path(output_dir).exists() and not Path(output_dir).is_dir():
+        raise InputError(f"--output names {output_dir}, which is a file: name a folder")
+    if dataset is None:
+        dataset = first_test_set(cfg)
+    if predictions is not None:
+        videos = videos_from_file(dataset, predictions, confidence_threshold)
+    else:
+        videos = videos_from_model(cfg, dataset, confidence_threshold)
+    class_names = MetadataCatalog.get(dataset).thing_classes
+    return write_videos(islice(videos, max_videos), class_names, output_dir, fps)
+
+
+def first_test_set(cfg: CfgNode) -> str:
+    """The first name in DATASETS.TEST."""
+    if not cfg.DATASETS.TEST:
+        raise InputError("the config names no data set in DATASETS.TEST: give one with --dataset")
+    return cfg.DATASETS.TEST[0]
+
+
+def videos_from_file(
+    dataset: str, predictions: str | Path, threshold: float
+) -> Iterator[DetectedVideo]:
+    """The videos of a data set with the detections of a COCO results file.
+
+    Raises:
+        InputError: the file is not one, or is of another data set; at once, not on iteration.
+    """
+    videos = load_videos(dataset)
+    classes = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
+    records = {record["image_id"]: record for video in videos for record in video["frames"]}
+    results = read_results(predictions, records, classes)
+
+    def detect(record: Record) -> Detections:
+        shown = [r for r in results.get(record["image_id"], ()) if r["score"] >= threshold]
+        return Detections(
+            _decode([result["segmentation"] for result in shown], record),
+            np.array([result["score"] for result in shown]),
+            np.array([classes[result["category_id"]] for result in shown], int),
+        )
+
+    return (
+        DetectedVideo(video["video_name"], video["frames"], map(detect, video["frames"]))
+        for video in videos
+    )
+
+
+def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[DetectedVideo]:
+    """The videos of a data set with the detections of the model in MODEL.WEIGHTS.
+
+    Raises:
+        InputError: there are no weights, or they do not fit; at once, not on iteration.
+    """
+    from videogcrf_det.engine import VideoTrainer, load_model
+
+    if not cfg.MODEL.WEIGHTS:
+        raise InputError(
+            "there is nothing to draw: name a file in --predictions, or a trained detector with "
+            "--opts MODEL.WEIGHTS PATH"
+        )
+    model = load_model(cfg).eval()
+    loader = VideoTrainer.build_test_loader(cfg, dataset)
+
+    def detect(video: Record) -> Iterator[Detections]:
+        (outputs,) = model([video])
+        for output in outputs:
+            found = output["instances"].to("cpu")
+            found = found[found.scores >= threshold]
+            yield Detections(
+                found.pred_masks.numpy(), found.scores.numpy(), found.pred_classes.numpy()
+            )
+
+    return (
+        DetectedVideo(video["video_name"], video["records"], detect(video))
+        for batch in loader
+        for video in batch
+    )
+
+
+def write_videos(
+    videos: Iterable[DetectedVideo], class_names: list[str], output_dir: str | Path, fps: float
+) -> list[VideoFiles]:
+    """Draw videos, reading them frame by frame; see visualize_predictions.
+
+    Raises:
+        InputError: a frame cannot be read.
+    """
+    written = []
+    for video in videos:
+        name = re.sub(r"[^\w.-]", "_", video.name).lstrip(".") or "video"
+        path = Path(output_dir, f"{name}.mp4")
+        frames: list[Path] = []
+        with VideoWriter(path, fps) as writer:
+            pictures = draw_video(video, class_names)
+            for picture in tqdm(
+                pictures, desc=video.name, total=len(video.records), unit="frame", leave=False
+            ):
+                frames.append(Path(output_dir, name, f"{len(frames):05d}.png"))
+                write_png(frames[-1], picture)
+                writer.write(picture)
+        written.append(VideoFiles(video.name, path, frames))
+    return written
+
+
+def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[Picture]:
+    """Input, ground truth and detections of each frame of a video, beside each other.
+
+    Colours stay with an instance from frame to frame. A detection that starts on an annotated
+    instance takes its colour.
+    """
+    track_colours, tracker = TrackColours(), ColourTracker()
+    for record, found in zip(video.records, video.detections, strict=True):
+        image = _read_frame(record)
+        truth = _annotated(record, track_colours)
+        colours = tracker.update(found.masks, _colours_below(found.masks, truth))
+        labels = [
+            f"{class_names[index]} {score:.0%}"
+            for index, score in zip(found.classes, found.scores, strict=True)
+        ]
+        annotated = draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd)
+        detected = draw_instances(image, found.masks, colours, labels=labels)
+        panels = [("Input", enlarge(image)), ("Ground truth", annotated), ("Prediction", detected)]
+        yield side_by_side(panels)
+
+
+class _Annotated(NamedTuple):
+    """The ground truth of one frame."""
+
+    masks: NDArray[np.bool_]  # (N, H, W)
+    colours: list[int]  # N palette indices
+    crowd: list[bool]  # which of the N are do-not-care regions
+
+
+def _annotated(record: Record, track_colours: TrackColours) -> _Annotated:
+    annotations = record.get("annotations", [])
+    crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
+    instances = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
+    # instances of still images have no identity: any will do
+    identities = [instance.get("track_id", f"#{i}") for i, instance in enumerate(instances)]
+    of_instances = iter(track_colours.update(identities))
+    colours = [0 if ignored else next(of_instances) for ignored in crowd]
+    masks = _decode([annotation["segmentation"] for annotation in annotations], record)
+    return _Annotated(masks, colours, crowd)
+
+
+def _colours_below(masks: NDArray[np.bool_], truth: _Annotated) -> list[int | None]:
+    """For each mask the colour of the instance that it overlaps most; None where it has none."""
+    instances = [i for i, ignored in enumerate(truth.crowd) if not ignored]
+    if not instances or not len(masks):
+        return [None] * len(masks)
+    overlap = mask_iou(masks, truth.masks[instances])
+    best = overlap.argmax(axis=1)
+    return [
+        truth.colours[instances[i]] if row[i] > 0 else None
+        for row, i in zip(overlap, best, strict=True)
+    ]
+
+
+def _read_frame(record: Record) -> Picture:
+    try:
+        return read_image(record["file_name"], "RGB")
+    except OSError as error:
+        raise InputError(
+            f"cannot read the frame {record['file_name']} ({error}): copy it again"
+        ) from None
+
+
+def _decode(segmentations: list[Any], record: Record) -> NDArray[np.bool_]:
+    """COCO masks, RLE or polygons, as (N, H, W) of a frame."""
+    height, width = record["height"], record["width"]
+    masks = np.zeros((len(segmentations), height, width), bool)
+    for mask, segmentation in zip(masks, segmentations, strict=True):
+        mask[:] = GenericMask(segmentation, height, width).mask
+    return masks
