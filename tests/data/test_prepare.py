@@ -189,7 +189,7 @@ def mask(root, stem, sequence="pair"):
 
 
 def cut(path):
-    path.write_bytes(path.read_bytes()[: -2 if path.suffix == ".jpg" else -20])
+    path.write_bytes(path.read_bytes()[: -2 if path.suffix == ".jpg" else -26])
 
 
 def remove_folder(folder):

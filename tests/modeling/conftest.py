@@ -61,9 +61,7 @@ def equal_detections():
     """Whether two lists of outputs hold the same detections, bit by bit, at least one of them."""
 
     def equal(first, second):
-        pairs = [
-            (a["instances"], b["instances"]) for a, b in zip(first, second, strict=True)
-        ]
+        pairs = [(a["instances"], b["instances"]) for a, b in zip(first, second, strict=True)]
         assert any(len(a) for a, _ in pairs), "nothing was detected: the comparison is empty"
         return all(
             len(a) == len(b)

@@ -156,9 +156,7 @@ def test_stock_rcnn_with_one_clip_a_batch(make_detector, make_clip):
         torch.testing.assert_close(a["instances"].scores, b["instances"].scores)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("INPUT.CLIP.NUM_FRAMES", 0), ("TEST.WINDOW_STEP", 9)]
-)
+@pytest.mark.parametrize(("key", "value"), [("INPUT.CLIP.NUM_FRAMES", 0), ("TEST.WINDOW_STEP", 9)])
 def test_bad_clip_lengths(make_detector, key, value):
     with pytest.raises(InputError, match=f"{key} must be.*got {value}"):
         make_detector(key, value)

@@ -174,4 +174,6 @@ def _check(
         raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")
     for name, values in (("unary", unary), ("spatial", spatial), ("temporal", temporal)):
         if values is not None and not values.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite")
+            raise ValueError(
+                f"{name} holds values that are not finite: in training, lower the learning rate"
+            )
