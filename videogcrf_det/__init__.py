@@ -8,8 +8,11 @@ __version__ = "0.1.0"
 __all__ = ["InputError", "__version__"]
 
 if has_detectron2():
-    from videogcrf_det import data, modeling  # noqa: F401  (registers)
-    from videogcrf_det.config import add_videogcrf_config
+    with warnings.catch_warnings():
+        # detectron2 calls what newer torch releases deprecate; users can do nothing about it
+        warnings.simplefilter("ignore", FutureWarning)
+        from videogcrf_det import data, modeling  # noqa: F401
+        from videogcrf_det.config import add_videogcrf_config
 
     __all__ += ["add_videogcrf_config"]
 else:

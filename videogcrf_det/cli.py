@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 
 from videogcrf_det.errors import DETECTRON2_HINT, InputError, has_detectron2
@@ -13,6 +14,8 @@ if not has_detectron2():
 
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main``; end with exit code 2 and one sentence on bad input, with 130 on Ctrl-C."""
+    # detectron2's way of calling torch, of which a user of the tool can change nothing
+    warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script")
     try:
         main()
     except InputError as error:
