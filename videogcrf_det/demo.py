@@ -67,7 +67,7 @@ def run_demo(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
         summary=(
             "A Mask R-CNN with a VideoGCRF between its features and RoI pooling, trained from "
             f"scratch on clips of {cfg.INPUT.CLIP.NUM_FRAMES} frames and evaluated on videos that "
-            "it has not seen. Striped people are do-not-care: they count neither for nor against."
+            "it has not seen. Striped people are do-not-care: the evaluation leaves them out."
         ),
         results=results,
         metrics_file=Path(cfg.OUTPUT_DIR, "metrics.json"),
