@@ -1,6 +1,7 @@
 """The main job from end to end on drawn data: draw, prepare, train, evaluate, show."""
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -57,7 +58,12 @@ def run_demo(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
 
     print("[3/4] Drawing the predictions", flush=True)
     with atomic_write(folder / "results.json") as path:
-        path.write_text(json.dumps(results, indent=2) + "\n")
+        # JSON has no nan, which stands for sizes of instances that the data set does not have
+        numbers = {
+            task: {name: None if math.isnan(value) else value for name, value in metrics.items()}
+            for task, metrics in results.items()
+        }
+        path.write_text(json.dumps(numbers, indent=2) + "\n")
     predictions = Path(cfg.OUTPUT_DIR, "inference", names["val"], "coco_instances_results.json")
     videos = visualize_predictions(cfg, folder / "predictions", predictions=predictions)
 

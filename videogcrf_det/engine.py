@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import (
@@ -22,6 +21,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from torch import nn
 
+from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.config import add_videogcrf_config
 from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_clips, load_videos
 from videogcrf_det.errors import InputError
@@ -59,29 +59,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-class ClipCheckpointer(DetectionCheckpointer):
-    """Refuses weights of another architecture, of which the stock one loads nothing in silence."""
-
-    missing: tuple[str, ...] = ()  # of the last load: the model's tensors that were not in the file
-
-    def _load_model(self, checkpoint: Any) -> Any:
-        incompatible = super()._load_model(checkpoint)
-        # the random field is new to any other detector's checkpoint; tensors of another shape
-        # count as missing as well
-        self.missing = tuple(
-            name for name in incompatible.missing_keys if not name.startswith("backbone.gcrf.")
-        )
-        absent = [name for name in self.missing if name.startswith("backbone.")]
-        size = sum(name.startswith("backbone.") for name in self.model.state_dict())
-        if 2 * len(absent) > size:
-            raise InputError(
-                f"the checkpoint is of another architecture: it lacks {len(absent)} of the "
-                f"backbone's {size} tensors, {absent[0]} for one; name one that fits in "
-                "MODEL.WEIGHTS, or the config it was trained with in --config-file"
-            )
-        return incompatible
-
-
 class VideoTrainer(DefaultTrainer):
     """detectron2's DefaultTrainer on clips, with several processes on CPUs too."""
 
@@ -109,11 +86,6 @@ class VideoTrainer(DefaultTrainer):
         """Results of the last evaluation; empty before the first."""
         return getattr(self, "_last_eval_results", None) or {}
 
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Load the last checkpoint of OUTPUT_DIR, or MODEL.WEIGHTS; see DefaultTrainer."""
-        check_weights(self.cfg, resume)
-        super().resume_or_load(resume)
-
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
         """Batches of SOLVER.IMS_PER_BATCH clips."""
@@ -136,22 +108,12 @@ class VideoTrainer(DefaultTrainer):
         return VideoCOCOEvaluator(dataset_name, output_dir=output_dir)
 
 
-def check_weights(cfg: CfgNode, resume: bool = False) -> None:
-    """Raise InputError if MODEL.WEIGHTS is a path without a file (and nothing is resumed)."""
-    path = cfg.MODEL.WEIGHTS
-    if resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
-        return
-    if path and "://" not in path and not os.path.isfile(path):
-        raise InputError(f"MODEL.WEIGHTS names {path}, which is not a file: check the path")
-
-
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A model with MODEL.WEIGHTS, or with the last checkpoint of OUTPUT_DIR if ``resume``.
 
     Raises:
-        InputError: the file is absent, or lacks weights other than those of the VideoGCRF.
+        InputError: the file cannot be loaded, or lacks weights other than those of the VideoGCRF.
     """
-    check_weights(cfg, resume)
     model = VideoTrainer.build_model(cfg)
     checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import SizeMismatchError
+from detectron2.data.detection_utils import SizeMismatchError, annotations_to_instances
 
 from videogcrf_det.errors import InputError
 
@@ -38,6 +38,17 @@ class FrameMapper(DatasetMapper):
                 f"cannot read the frame {record['file_name']} ({error}): copy it again"
             ) from None
 
+    def _transform_annotations(
+        self, record: Record, transforms: T.TransformList, image_shape: tuple[int, int]
+    ) -> None:
+        if all(annotation.get("iscrowd", 0) for annotation in record["annotations"]):
+            # a frame between others that show someone: stock training leaves such images out, and
+            # the stock mapper fails at them if it has to find the boxes of cropped masks
+            del record["annotations"]
+            record["instances"] = annotations_to_instances([], image_shape)
+        else:
+            super()._transform_annotations(record, transforms, image_shape)
+
 
 class ClipDatasetMapper(FrameMapper):
     """Map a clip of build_clips to what ClipRCNN trains on.
@@ -49,6 +60,14 @@ class ClipDatasetMapper(FrameMapper):
 
     def __call__(self, clip: Record) -> Record:
         """Read and transform the frames of one clip."""
+        size = [clip["height"], clip["width"]]
+        for record in clip["frames"]:
+            if [record["height"], record["width"]] != size:
+                raise InputError(
+                    f"{record['file_name']} has the size {[record['height'], record['width']]}, "
+                    f"others of its clip {size} (height, width): give frames of another size a "
+                    "video of their own"
+                )
         of_clip = copy.copy(self)
         of_clip.augmentations = _DrawOnce(self.augmentations)
         read = super(ClipDatasetMapper, of_clip).__call__
@@ -66,20 +85,12 @@ class _DrawOnce:
     def __init__(self, augmentations: T.AugmentationList) -> None:
         self.augmentations = augmentations
         self.transforms: T.TransformList | None = None
-        self.size: tuple[int, int] | None = None
 
     def __call__(self, aug_input: T.AugInput) -> T.TransformList:
-        size = aug_input.image.shape[:2]
         if self.transforms is None:
-            self.size = size
             self.transforms = self.augmentations(aug_input)
-            return self.transforms
-        if size != self.size:
-            raise InputError(
-                f"frames of one clip differ in size: {self.size} and {size} (height, width); give "
-                "frames of another size a video of their own"
-            )
-        aug_input.transform(self.transforms)
+        else:
+            aug_input.transform(self.transforms)
         return self.transforms
 
 
@@ -92,8 +103,14 @@ class VideoDatasetMapper(FrameMapper):
 
     def __call__(self, video: Record) -> Record:
         """Describe one video; nothing is read yet."""
-        frames = LazyFrames(super().__call__, video["frames"])
+        frames = LazyFrames(self.read_frame, video["frames"])
         return {**video, "records": video["frames"], "frames": frames}
+
+    def read_frame(self, record: Record) -> Record:
+        """Read and transform one frame."""
+        # a method of its own: pickle, which a loader's workers hand videos over with, finds methods
+        # by name, and would turn super().__call__ into the one above
+        return super().__call__(record)
 
 
 class LazyFrames:
