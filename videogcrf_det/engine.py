@@ -105,7 +105,9 @@ class VideoTrainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
         """COCO AP; predictions go to OUTPUT_DIR/inference/<data set>."""
         output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-        return VideoCOCOEvaluator(dataset_name, output_dir=output_dir)
+        # named, since without any detection the evaluator cannot tell
+        tasks = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+        return VideoCOCOEvaluator(dataset_name, tasks, output_dir=output_dir)
 
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:

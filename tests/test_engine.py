@@ -1,0 +1,217 @@
+"""Training, resuming, checkpoints and configs through videogcrf_det.engine."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.engine import DefaultTrainer
+from detectron2.modeling import build_model
+
+from tests.conftest import CONFIG
+from videogcrf_det import InputError
+from videogcrf_det.engine import VideoTrainer, build_cfg, load_model, run
+
+SEGM = ("AP", "AP50", "AP75")
+
+
+@pytest.fixture
+def make_cfg(small):
+    return lambda *opts: build_cfg(CONFIG, [*small, *map(str, opts)])
+
+
+def steps(cfg):
+    """The iterations that metrics.json has, and their losses."""
+    lines = Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [(e["iteration"], e["total_loss"]) for e in entries if "total_loss" in e]
+
+
+@pytest.fixture
+def each_step_logged(monkeypatch):
+    """Have metrics.json written at every iteration, not at every twentieth."""
+    stock = VideoTrainer.build_hooks
+
+    def build_hooks(self):
+        hooks = stock(self)
+        for hook in hooks:
+            if hasattr(hook, "_writers"):
+                hook._period = 1
+        return hooks
+
+    monkeypatch.setattr(VideoTrainer, "build_hooks", build_hooks)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("each_step_logged")
+def test_training_writes_its_files_and_returns_ap(make_cfg, mini_data):
+    cfg = make_cfg("SOLVER.MAX_ITER", 3)
+    results = run(cfg)
+    assert set(SEGM) <= set(results["segm"])
+    assert all(0 <= results["segm"][name] <= 100 for name in SEGM)
+    assert set(SEGM) <= set(results["bbox"])
+    output = Path(cfg.OUTPUT_DIR)
+    assert (output / "last_checkpoint").read_text() == "model_final.pth"
+    assert torch.load(output / "model_final.pth", weights_only=False)["iteration"] == 2
+    assert list(output.glob("events.out.tfevents.*"))
+    assert [iteration for iteration, _ in steps(cfg)] == [0, 1, 2]
+    assert all(math.isfinite(loss) for _, loss in steps(cfg))
+    assert (output / "inference" / mini_data["val"] / "coco_instances_results.json").is_file()
+
+    again = run(cfg, resume=True, eval_only=True)  # the checkpoint is the model that was evaluated
+    assert {name: again["segm"][name] for name in SEGM} == {
+        name: results["segm"][name] for name in SEGM
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("each_step_logged")
+def test_resume_goes_on_where_training_was(make_cfg):
+    first = make_cfg("SOLVER.MAX_ITER", 2, "DATASETS.TEST", "()")
+    run(first)
+    saved = torch.load(Path(first.OUTPUT_DIR, "model_final.pth"), weights_only=False)
+    cfg = make_cfg("SOLVER.MAX_ITER", 4, "DATASETS.TEST", "()", "MODEL.WEIGHTS", "not used.pth")
+    trainer = VideoTrainer(cfg)
+    trainer.resume_or_load(resume=True)
+    assert trainer.start_iter == 2
+    loaded = trainer.model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in saved["model"].items())
+    momentum = trainer._trainer.optimizer.state_dict()["state"]
+    assert all(
+        torch.equal(momentum[index]["momentum_buffer"], state["momentum_buffer"])
+        for index, state in saved["trainer"]["_trainer"]["optimizer"]["state"].items()
+        if state.get("momentum_buffer") is not None
+    )
+    trainer.train()
+    assert [iteration for iteration, _ in steps(cfg)] == [0, 1, 2, 3]
+    final = torch.load(Path(cfg.OUTPUT_DIR, "model_final.pth"), weights_only=False)
+    assert final["iteration"] == 3
+
+
+@pytest.mark.slow
+def test_two_test_sets_have_results_and_folders_of_their_own(make_cfg, mini_data):
+    both = (mini_data["val"], mini_data["train"])
+    cfg = make_cfg("DATASETS.TEST", both, "SOLVER.MAX_ITER", 1)
+    results = run(cfg)
+    assert set(results) == set(both)
+    for name in both:
+        assert set(SEGM) <= set(results[name]["segm"])
+        folder = Path(cfg.OUTPUT_DIR, "inference", name)
+        detections = json.loads((folder / "coco_instances_results.json").read_text())
+        # three sequences of six frames to train on, two to test on
+        assert len({d["image_id"] for d in detections}) <= {both[0]: 12, both[1]: 18}[name]
+        assert max(d["image_id"] for d in detections) > {both[0]: 6, both[1]: 12}[name]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_the_stock_trainer_loads(make_cfg):
+    """From a DefaultTrainer and stock classes alone into the detector with the random field."""
+    stock = make_cfg(
+        *["MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "DATASETS.TEST", "()"],
+        *["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "SOLVER.MAX_ITER", 1],
+    )
+
+    class StockTrainer(DefaultTrainer):
+        @classmethod
+        def build_train_loader(cls, cfg):
+            # the stock loader and mapper; its configs default to polygons, the data has RLE
+            return super().build_train_loader(cfg)
+
+    trainer = StockTrainer(stock)
+    trainer.train()
+    weights = Path(stock.OUTPUT_DIR, "model_final.pth")
+    model = load_model(make_cfg("MODEL.WEIGHTS", weights))
+    ours = model.state_dict()
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(ours[name], value), name
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Save the weights of a config's model, those that ``keep`` names."""
+
+    def save(cfg, keep=lambda name: True):
+        path = tmp_path / "weights.pth"
+        state = {name: v for name, v in build_model(cfg).state_dict().items() if keep(name)}
+        torch.save({"model": state}, path)
+        return path
+
+    return save
+
+
+def test_weights_of_another_architecture(make_cfg, save):
+    path = save(make_cfg())
+    cfg = make_cfg("MODEL.RESNETS.DEPTH", 50, "MODEL.WEIGHTS", path)
+    with pytest.raises(InputError, match=r"of another architecture: it lacks \d+ of the backbone's"):
+        load_model(cfg)
+    with pytest.raises(InputError, match="another architecture"):
+        VideoTrainer(cfg).resume_or_load(resume=False)
+
+
+def test_weights_without_heads_are_trained_from_but_not_evaluated(make_cfg, save):
+    path = save(make_cfg(), keep=lambda name: name.startswith("backbone.bottom_up."))
+    cfg = make_cfg("MODEL.WEIGHTS", path)
+    with pytest.raises(InputError, match=r"lacks \d+ tensors of the model, \S+ for one"):
+        load_model(cfg)
+    VideoTrainer(cfg).resume_or_load(resume=False)
+
+
+def test_weights_without_the_random_field_are_a_detector(make_cfg, save):
+    path = save(make_cfg(), keep=lambda name: not name.startswith("backbone.gcrf."))
+    load_model(make_cfg("MODEL.WEIGHTS", path))
+
+
+def test_a_missing_weights_file(make_cfg, tmp_path):
+    cfg = make_cfg("MODEL.WEIGHTS", tmp_path / "none.pth")
+    for start in (load_model, lambda cfg: VideoTrainer(cfg).resume_or_load(resume=False)):
+        with pytest.raises(InputError, match=r"MODEL\.WEIGHTS names \S+none\.pth"):
+            start(cfg)
+
+
+def test_a_file_that_is_not_a_checkpoint(make_cfg, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(random.Random(0).randbytes(100))
+    with pytest.raises(InputError, match=r"weights\.pth"):
+        load_model(make_cfg("MODEL.WEIGHTS", path))
+
+
+@pytest.mark.parametrize("word", ["2", "4", "6ms", "fc"])
+def test_neighbourhoods_are_words_on_the_command_line(make_cfg, word):
+    cfg = make_cfg("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", word)
+    assert cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD == word
+    assert build_model(cfg).backbone.gcrf["p3"].neighbourhood == word
+
+
+@pytest.mark.parametrize(
+    ("config_file", "opts", "sentence"),
+    [
+        (CONFIG, ["MODEL.VIDEO_GCRF.LAMDA", "1"], "LAMDA"),
+        (CONFIG, ["SOLVER.MAX_ITER", "many"], "MAX_ITER|many"),
+        (CONFIG, ["SOLVER.MAX_ITER"], "odd|MAX_ITER|pairs"),
+        ("configs/none.yaml", [], r"configs/none\.yaml"),
+    ],
+)
+def test_bad_configs(config_file, opts, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        build_cfg(config_file, opts)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("MODEL: [", "bad.yaml"), ("MODEL:\n  WIEGHTS: a.pth\n", r"MODEL\.WIEGHTS"), ("- 1", "bad")],
+)
+def test_bad_config_files(tmp_path, text, sentence):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=sentence) as caught:
+        build_cfg(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_mixed_precision_needs_a_gpu(make_cfg):
+    with pytest.raises(InputError, match=r"SOLVER\.AMP\.ENABLED True needs a GPU"):
+        make_cfg("SOLVER.AMP.ENABLED", True)
