@@ -113,13 +113,7 @@ def test_a_checkpoint_of_the_stock_trainer_loads(make_cfg):
         *["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "SOLVER.MAX_ITER", 1],
     )
 
-    class StockTrainer(DefaultTrainer):
-        @classmethod
-        def build_train_loader(cls, cfg):
-            # the stock loader and mapper; its configs default to polygons, the data has RLE
-            return super().build_train_loader(cfg)
-
-    trainer = StockTrainer(stock)
+    trainer = DefaultTrainer(stock)
     trainer.train()
     weights = Path(stock.OUTPUT_DIR, "model_final.pth")
     model = load_model(make_cfg("MODEL.WEIGHTS", weights))
@@ -144,7 +138,9 @@ def save(tmp_path):
 def test_weights_of_another_architecture(make_cfg, save):
     path = save(make_cfg())
     cfg = make_cfg("MODEL.RESNETS.DEPTH", 50, "MODEL.WEIGHTS", path)
-    with pytest.raises(InputError, match=r"of another architecture: it lacks \d+ of the backbone's"):
+    with pytest.raises(
+        InputError, match=r"of another architecture: it lacks \d+ of the backbone's"
+    ):
         load_model(cfg)
     with pytest.raises(InputError, match="another architecture"):
         VideoTrainer(cfg).resume_or_load(resume=False)
@@ -166,7 +162,7 @@ def test_weights_without_the_random_field_are_a_detector(make_cfg, save):
 def test_a_missing_weights_file(make_cfg, tmp_path):
     cfg = make_cfg("MODEL.WEIGHTS", tmp_path / "none.pth")
     for start in (load_model, lambda cfg: VideoTrainer(cfg).resume_or_load(resume=False)):
-        with pytest.raises(InputError, match=r"MODEL\.WEIGHTS names \S+none\.pth"):
+        with pytest.raises(InputError, match=r"none\.pth.* MODEL\.WEIGHTS"):
             start(cfg)
 
 
@@ -187,9 +183,9 @@ def test_neighbourhoods_are_words_on_the_command_line(make_cfg, word):
 @pytest.mark.parametrize(
     ("config_file", "opts", "sentence"),
     [
-        (CONFIG, ["MODEL.VIDEO_GCRF.LAMDA", "1"], "LAMDA"),
-        (CONFIG, ["SOLVER.MAX_ITER", "many"], "MAX_ITER|many"),
-        (CONFIG, ["SOLVER.MAX_ITER"], "odd|MAX_ITER|pairs"),
+        (CONFIG, ["MODEL.VIDEO_GCRF.LAMDA", "1"], r"MODEL\.VIDEO_GCRF\.LAMDA"),
+        (CONFIG, ["SOLVER.MAX_ITER", "many"], "many.*MAX_ITER"),
+        (CONFIG, ["SOLVER.MAX_ITER"], "odd length.*MAX_ITER"),
         ("configs/none.yaml", [], r"configs/none\.yaml"),
     ],
 )

@@ -34,6 +34,13 @@ class ClipCheckpointer(DetectionCheckpointer):
             ) from error
 
     def _load_model(self, checkpoint: Any) -> Any:
+        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
+        weights = checkpoint["model"]
+        for name in weights.keys() & shapes.keys():
+            if tuple(weights[name].shape) != tuple(shapes[name]):
+                # as fvcore does, but that it looks for the tensor's module under this name, which
+                # VideoGCRFBackbone gives to weights and not to modules
+                del weights[name]
         incompatible = super()._load_model(checkpoint)
         # tensors of another shape count as missing as well
         self.missing = tuple(k for k in incompatible.missing_keys if not k.startswith(NEW))

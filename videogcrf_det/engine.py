@@ -20,6 +20,7 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from torch import nn
+from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.config import add_videogcrf_config
@@ -40,9 +41,9 @@ def build_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
         if config_file:
             cfg.merge_from_file(config_file)
         cfg.merge_from_list(opts)
-    except (KeyError, ValueError, AssertionError, OSError) as error:
+    except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
-        reason = error.args[0] if isinstance(error, KeyError) else error
+        reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
         raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"

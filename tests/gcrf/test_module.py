@@ -439,3 +439,18 @@ def test_module_equals_function():
     rhs = features.flatten(2).mT[None]
     x = gcrf_inference(rhs, spatial[None], temporal[None], coupling, 0.5, rtol=1e-6)
     close(module(features), 0.5 * x[0].mT.reshape(features.shape), 1e-5)
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_gradients_through_the_layer_equal_finite_differences(layout):
+    module = make(layout, fusion="replace").double()
+    module.rtol = 1e-13
+    features, unary = inputs(layout, 3, 2, 3)
+    features = features.double().requires_grad_()
+    unary = {key: u.double().requires_grad_() for key, u in unary.items()}
+    others = list(unary.values())
+
+    def run(features, *others):
+        return module(features, [2, 1], **dict(zip(unary, others, strict=True)))
+
+    assert torch.autograd.gradcheck(run, (features, *others))

@@ -186,8 +186,9 @@ class VideoGCRF(nn.Module):
         unary = features if unary is None else unary
 
         with torch.autocast(features.device.type, enabled=False):
-            spatial, temporal = self.embeddings(features.float(), valid_sizes)
-            given = unary.float() * _valid_mask(features, valid_sizes)
+            # half precision is enough neither for the embeddings nor for the solve
+            spatial, temporal = self.embeddings(_at_least_float32(features), valid_sizes)
+            given = _at_least_float32(unary) * _valid_mask(features, valid_sizes)
             smoothed = self._smooth(given, spatial, temporal, lengths)
         if self.fusion == "replace":
             return smoothed.to(unary.dtype)
@@ -239,6 +240,10 @@ class VideoGCRF(nn.Module):
             )
             solved = solved.index_put((index,), lam * x)
         return (solved if self.layout == "per_label" else solved.mT).reshape(unary.shape)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _valid_mask(features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None) -> Tensor:

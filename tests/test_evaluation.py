@@ -1,0 +1,100 @@
+"""VideoCOCOEvaluator beside the stock evaluator and pycocotools."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import COCOEvaluator
+from detectron2.structures import BitMasks, Instances
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from tests.conftest import CONFIG
+from videogcrf_det.data import VideoDatasetMapper, load_videos
+from videogcrf_det.engine import build_cfg
+from videogcrf_det.evaluation import VideoCOCOEvaluator
+
+METRICS = ("AP", "AP50", "AP75")
+
+
+@pytest.fixture
+def videos(small, mini_data):
+    mapper = VideoDatasetMapper(build_cfg(CONFIG, small), is_train=False)
+    return [mapper(video) for video in load_videos(mini_data["val"])]
+
+
+def detections(record, rng):
+    """The frame's masks, do-not-care regions too, moved by a few pixels, with drawn scores."""
+    masks = [coco_mask.decode(a["segmentation"]) for a in record["annotations"]]
+    masks = [np.roll(mask, rng.integers(-2, 3, size=2), axis=(0, 1)) for mask in masks]
+    masks.append(np.zeros((48, 64), dtype=np.uint8))  # and a false alarm
+    masks[-1][:12, :12] = 1
+    instances = Instances((48, 64))
+    instances.pred_masks = torch.from_numpy(np.stack(masks)).bool()
+    instances.pred_boxes = BitMasks(instances.pred_masks).get_bounding_boxes()
+    instances.scores = torch.from_numpy(rng.uniform(0.1, 1, len(masks)))
+    instances.pred_classes = torch.zeros(len(masks), dtype=torch.long)
+    return {"instances": instances}
+
+
+def test_ap_is_that_of_the_stock_evaluator_and_of_pycocotools(videos, mini_data, tmp_path):
+    rng = np.random.default_rng(0)
+    outputs = [[detections(record, rng) for record in video["records"]] for video in videos]
+    ours = VideoCOCOEvaluator(mini_data["val"], output_dir=str(tmp_path / "ours"))
+    stock = COCOEvaluator(mini_data["val"], output_dir=str(tmp_path / "stock"))
+    ours.reset()
+    stock.reset()
+    for video, frames in zip(videos, outputs, strict=True):
+        ours.process([video], [iter(frames)])  # as ClipRCNN gives them: one by one
+        for record, detection in zip(video["records"], frames, strict=True):
+            stock.process([record], [detection])
+    results, expected = ours.evaluate(), stock.evaluate()
+    assert json.dumps(results) == json.dumps(expected)  # nan, for sizes that do not occur, included
+    files = [tmp_path / name / "coco_instances_results.json" for name in ("ours", "stock")]
+    assert files[0].read_text() == files[1].read_text()
+
+    truth = COCO(MetadataCatalog.get(mini_data["val"]).json_file)
+    for task in ("segm", "bbox"):
+        evaluation = COCOeval(truth, truth.loadRes(str(files[0])), task)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        for name, value in zip(METRICS, evaluation.stats, strict=False):
+            assert results[task][name] == pytest.approx(100 * value)
+    assert 5 < results["segm"]["AP"] < 95  # so that the comparison means something
+
+
+def test_detections_must_be_of_all_frames(videos, mini_data):
+    evaluator = VideoCOCOEvaluator(mini_data["val"])
+    evaluator.reset()
+    rng = np.random.default_rng(0)
+    too_few = [detections(record, rng) for record in videos[0]["records"][1:]]
+    with pytest.raises(ValueError, match="shorter"):
+        evaluator.process(videos[:1], [too_few])
+
+
+def test_do_not_care_regions_cost_nothing(videos, mini_data):
+    """Detections of people whom the annotation leaves out are neither hits nor false alarms."""
+
+    def perfect(record, of_crowds):
+        chosen = [a for a in record["annotations"] if of_crowds or not a["iscrowd"]]
+        instances = Instances((48, 64))
+        masks = np.zeros((len(chosen), 48, 64), dtype=np.uint8)
+        for mask, annotation in zip(masks, chosen, strict=True):
+            mask[:] = coco_mask.decode(annotation["segmentation"])
+        instances.pred_masks = torch.from_numpy(masks).bool()
+        instances.pred_boxes = BitMasks(instances.pred_masks).get_bounding_boxes()
+        instances.scores = torch.tensor([0.9 if a["iscrowd"] else 0.5 for a in chosen])
+        instances.pred_classes = torch.zeros(len(chosen), dtype=torch.long)
+        return {"instances": instances}
+
+    assert any(a["iscrowd"] for v in videos for r in v["records"] for a in r["annotations"])
+    for of_crowds in (False, True):
+        evaluator = VideoCOCOEvaluator(mini_data["val"])
+        evaluator.reset()
+        for video in videos:
+            evaluator.process([video], [(perfect(r, of_crowds) for r in video["records"])])
+        assert evaluator.evaluate()["segm"]["AP"] == pytest.approx(100)
