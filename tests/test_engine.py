@@ -176,7 +176,7 @@ def test_a_file_that_is_not_a_checkpoint(make_cfg, tmp_path):
 @pytest.mark.parametrize("word", ["2", "4", "6ms", "fc"])
 def test_neighbourhoods_are_words_on_the_command_line(make_cfg, word):
     cfg = make_cfg("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", word)
-    assert cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD == word
+    assert word == cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD
     assert build_model(cfg).backbone.gcrf["p3"].neighbourhood == word
 
 

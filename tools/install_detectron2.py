@@ -6,6 +6,7 @@ holds the complete Python package. Only its compiled extension is for another Py
 nothing here uses that: torchvision and pycocotools have the operators that are needed.
 """
 
+import argparse
 import importlib.util
 import subprocess
 import sys
@@ -16,6 +17,7 @@ WHEEL = "sal-detectron2==0.7.2"
 
 def main() -> None:
     """Leave an importable detectron2 alone; otherwise unpack the wheel into site-packages."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     if importlib.util.find_spec("detectron2") is not None:
         print("detectron2 is already installed: left as it is")
         return

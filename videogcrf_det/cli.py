@@ -1,6 +1,7 @@
 """What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
 
 import argparse
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,12 +15,11 @@ if not has_detectron2():
 
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main``; end with exit code 2 and one sentence on bad input, with 130 on Ctrl-C."""
-    # detectron2's way of calling torch, of which a user of the tool can change nothing
-    warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script")
+    _quieten()
     try:
         main()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -29,10 +29,11 @@ def run_tool(main: Callable[[], None]) -> None:
 def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Call ``work(args)`` in as many processes as detectron2's arguments ask for.
 
-    Bad input ends every process with exit code 2, and so this one.
+    Raises:
+        InputError: that of the first process to end with one; the others are ended as well.
     """
     from detectron2.engine import launch
-    from torch.multiprocessing import ProcessExitedException
+    from torch.multiprocessing import ProcessRaisedException
 
     try:
         launch(
@@ -43,9 +44,28 @@ def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Names
             dist_url=args.dist_url,
             args=(work, args),
         )
-    except ProcessExitedException as error:
-        sys.exit(error.exit_code)
+    except ProcessRaisedException as error:
+        sentence = _sentence(error)
+        if sentence == str(error).strip() or "\n" in sentence:
+            raise  # something else went wrong
+        raise InputError(sentence) from None
 
 
 def _worker(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    run_tool(lambda: work(args))
+    _quieten()
+    work(args)
+
+
+def _sentence(error: Exception) -> str:
+    """An InputError's sentence, out of the traceback that torch hands on from other processes."""
+    return str(error).rpartition("InputError: ")[2].strip()
+
+
+def _quieten() -> None:
+    """Leave out what a user of the tools can change nothing about."""
+    # detectron2's way of calling torch
+    warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script")
+    # the traceback of bad input, which detectron2's trainer logs before it raises it again
+    logging.getLogger("detectron2.engine.train_loop").addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], InputError))
+    )

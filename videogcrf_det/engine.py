@@ -90,6 +90,12 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
         """Batches of SOLVER.IMS_PER_BATCH clips."""
+        clips, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+        if clips < 1 or clips % processes:
+            raise InputError(
+                f"SOLVER.IMS_PER_BATCH {clips} is not a multiple of the {processes} processes that "
+                "share its clips: change it or --num-gpus"
+            )
         mapper = ClipDatasetMapper(cfg, is_train=True)
         return build_detection_train_loader(cfg, mapper=mapper, dataset=load_clips(cfg))
 
