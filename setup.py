@@ -9,7 +9,7 @@ setup(
     packages=find_packages(include=["videogcrf_det*"]),
     package_data={"videogcrf_det": ["py.typed"]},
     python_requires=">=3.10",
-    # torch and detectron2 stay out: installing this must never replace the builds of a user's machine.
+    # torch and detectron2 stay out: installing this must never replace a machine's own builds
     install_requires=[
         "numpy>=1.23",
         "opencv-python>=4.6",
@@ -20,7 +20,7 @@ setup(
         "matplotlib>=3.5",
     ],
     extras_require={
-        # what the detectron2 package itself imports, for an installation made without its dependencies
+        # what detectron2 itself imports, for one that was installed without its dependencies
         "detectron2": [
             "setuptools<81",
             "Pillow>=9",

@@ -97,8 +97,12 @@ def copypaste(folder):
 
 @pytest.mark.slow
 def test_one_and_two_processes(start, call, small, mini_data, tmp_path):
-    """Two train and evaluate, two evaluate again, one evaluates: the same detections and AP."""
+    """Two train and evaluate, two evaluate again, one evaluates: the same detections and AP.
+
+    With batch norm, of whose statistics each process has its own.
+    """
     two = ["--num-gpus", "2"]
+    small = [*small, "MODEL.RESNETS.NORM", "BN"]
     trained = tmp_path / "trained"
     opts = ["SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 1, "OUTPUT_DIR", trained]
     code, out, err = start(*train_net(small, tmp_path, *opts, flags=two))

@@ -116,6 +116,15 @@ class VideoTrainer(DefaultTrainer):
         tasks = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
         return VideoCOCOEvaluator(dataset_name, tasks, output_dir=output_dir)
 
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
+        """Evaluate what a checkpoint of the model would hold; see DefaultTrainer."""
+        if comm.get_world_size() > 1:
+            # statistics of batch norms drift apart in training, and the main process's are saved
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        return super().test(cfg, model, evaluators)
+
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A model with MODEL.WEIGHTS, or with the last checkpoint of OUTPUT_DIR if ``resume``.

@@ -1,4 +1,5 @@
 import doctest
+import itertools
 from collections import Counter
 
 import pytest
@@ -36,7 +37,7 @@ def test_clips_are_of_distinct_frames_in_order(length, num_frames, stride):
         assert reference in indices
         assert set(indices) <= set(range(length))
         if length >= num_frames * stride:  # enough frames: the stride is kept everywhere
-            assert {b - a for a, b in zip(indices, indices[1:], strict=False)} <= {stride}
+            assert {b - a for a, b in itertools.pairwise(indices)} <= {stride}
 
 
 def test_every_frame_is_the_reference_once():

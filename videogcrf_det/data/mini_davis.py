@@ -39,10 +39,10 @@ def make_mini_davis(
     """Draw the data set into ``root``, which appears whole or not at all.
 
     The same arguments give the same bytes, and a sequence does not depend on how many others there
-    are. Written are, with R = ``<height>p``: JPEGImages/R/SEQUENCE/00000.jpg, Annotations/R/SEQUENCE/
-    00000.png (indexed, one id per object), IgnoreMasks/SEQUENCE/00000.png (255 where a bystander
-    is; only of sequences that have one), davis_semantics.json, ImageSets/2017/{train,val}.txt and
-    mini_davis.json (these arguments).
+    are. Written are, with R = ``<height>p`` and S a sequence: JPEGImages/R/S/00000.jpg,
+    Annotations/R/S/00000.png (indexed, one id per object), IgnoreMasks/S/00000.png (255 where a
+    bystander is; only of sequences that have one), davis_semantics.json,
+    ImageSets/2017/{train,val}.txt and mini_davis.json (these arguments).
 
     Args:
         root: folder to make; an empty one may exist.

@@ -103,9 +103,9 @@ def render(scene: Scene, time: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]
         moment = time + SHUTTER * ((exposure + 0.5) / EXPOSURES - 0.5)
         middle = exposure == EXPOSURES // 2
         cv2.accumulate(_draw(scene, moment, labels if middle else None), total)
-    image = cv2.resize(total / EXPOSURES, (width, height), interpolation=cv2.INTER_AREA)
-    image += rng.normal(0, scene.noise, image.shape)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8), _shrink_labels(labels, scene.size)
+    clean = cv2.resize(total / EXPOSURES, (width, height), interpolation=cv2.INTER_AREA)
+    image = np.rint(clean + rng.normal(0, scene.noise, clean.shape))
+    return np.clip(image, 0, 255).astype(np.uint8), _shrink_labels(labels, scene.size)
 
 
 def _draw(scene: Scene, time: float, labels: np.ndarray | None) -> np.ndarray:
@@ -181,7 +181,7 @@ def _pick(rng: Rng, colours: list[Colour]) -> Colour:
 def _people(rng: Rng, size: tuple[int, int], number: int, bystander: bool) -> list[Person]:
     """People side by side in frame 0, most of them walking to the farther side of the image, so
     that they cross. Labels run from 1; the last is IGNORE if it is a bystander."""
-    height, width = size
+    width = size[1]
     labels = [*range(1, number + 1), *([IGNORE] if bystander else [])]
     lanes = rng.permutation(len(labels))
     depths = (rng.permutation(len(labels)) + rng.uniform(0.1, 0.9, len(labels))) / len(labels)
