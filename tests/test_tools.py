@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,13 +44,9 @@ def call(monkeypatch, capfd):
 def start(mini_root):
     """Run a Python command as a process: (exit code, stdout, stderr)."""
 
-    def start(*words, path=None):
-        env = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "DETECTRON2_DATASETS": str(mini_root.parent),
-            "PYTHONPATH": str(path or ""),
-        }
+    def start(*words, **variables):
+        defaults = {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": mini_root.parent}
+        env = {**os.environ, **{k: str(v) for k, v in {**defaults, **variables}.items()}}
         done = subprocess.run(
             [sys.executable, *map(str, words)], env=env, capture_output=True, text=True, timeout=300
         )
@@ -58,7 +55,7 @@ def start(mini_root):
     return start
 
 
-def train_net(small, tmp_path, *opts, flags=()):
+def train_net(small, *opts, flags=()):
     """The words of a small training of the data set that the registered names stand for."""
     named = [word.replace("test_mini_", "mini_davis_person_") for word in small]
     return ["tools/train_net.py", "--config-file", CONFIG, *flags, *named, *map(str, opts)]
@@ -105,14 +102,14 @@ def test_one_and_two_processes(start, call, small, mini_data, tmp_path):
     small = [*small, "MODEL.RESNETS.NORM", "BN"]
     trained = tmp_path / "trained"
     opts = ["SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 1, "OUTPUT_DIR", trained]
-    code, out, err = start(*train_net(small, tmp_path, *opts, flags=two))
+    code, out, err = start(*train_net(small, *opts, flags=two))
     assert code == 0, err
     assert "Rank of current process: 0. World size: 2" in out
     assert (trained / "metrics.json").stat().st_size
     weights = ["MODEL.WEIGHTS", trained / "model_final.pth"]
 
     both = tmp_path / "both"
-    words = train_net(small, tmp_path, *weights, "OUTPUT_DIR", both, flags=[*two, "--eval-only"])
+    words = train_net(small, *weights, "OUTPUT_DIR", both, flags=[*two, "--eval-only"])
     code, out, err = start(*words)
     assert code == 0, err
 
@@ -146,18 +143,19 @@ def test_one_process_trains_and_resumes(call, small, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("opts", "sentence"),
-    [
-        (["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5ms"], "'5ms'"),
-        (["DATALOADER.NUM_WORKERS", "1", "DATASETS.TRAIN", "('gone',)"], "'gone' is not regis"),
-    ],
-)
-def test_bad_input_of_two_processes(start, small, tmp_path, opts, sentence):
-    two = ["--num-gpus", "2"]
-    done = start(*train_net(small, tmp_path, "SOLVER.IMS_PER_BATCH", 2, *opts, flags=two))
-    check_sentence(done, sentence)
-    check_nothing_half_written(tmp_path)
+@pytest.mark.parametrize("where", ["config", "data"])
+def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
+    """One sentence, though both processes have it, and though it comes from a loader's worker."""
+    opts, sentence = ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5ms"], "'5ms'"
+    datasets = mini_root.parent
+    if where == "data":
+        opts, sentence = ["DATALOADER.NUM_WORKERS", 1], r"^error: cannot read the frame \S+\.jpg"
+        datasets = tmp_path
+        shutil.copytree(mini_root, datasets / mini_root.name)
+        truncate(datasets / mini_root.name, {})
+    words = train_net(small, "SOLVER.IMS_PER_BATCH", 2, *opts, flags=["--num-gpus", "2"])
+    check_sentence(start(*words, DETECTRON2_DATASETS=datasets), sentence)
+    check_nothing_half_written(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -298,8 +296,8 @@ assert "detectron2" not in sys.modules
 def test_without_detectron2_the_method_works_and_tools_say_what_is_missing(
     start, without_detectron2
 ):
-    code, _, err = start("-c", SOLVE, path=without_detectron2)
+    code, _, err = start("-c", SOLVE, PYTHONPATH=without_detectron2)
     assert code == 0, err
     for tool in ("train_net.py", "make_mini_davis.py"):
-        done = start(f"tools/{tool}", "--help", path=without_detectron2)
+        done = start(f"tools/{tool}", "--help", PYTHONPATH=without_detectron2)
         check_sentence(done, "detectron2 is not installed.*: run `make setup`")

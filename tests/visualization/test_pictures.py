@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from videogcrf_det.visualization import ColourTracker, TrackColours, draw_instances, side_by_side
+from videogcrf_det.visualization.colours import mask_iou, palette_colour
+from videogcrf_det.visualization.overlay import display_size
+
+
+def box(x, y, size=10, shape=(60, 80)):
+    mask = np.zeros(shape, bool)
+    mask[y : y + size, x : x + size] = True
+    return mask
+
+
+def test_mask_iou_of_squares():
+    overlap = mask_iou(np.stack([box(0, 0), box(40, 40)]), np.stack([box(5, 0), box(0, 0)]))
+    np.testing.assert_allclose(overlap, [[50 / 150, 1], [0, 0]])
+
+
+def test_colours_follow_moving_instances_in_whatever_order():
+    tracker = ColourTracker()
+    first = tracker.update(np.stack([box(5, 5), box(50, 40)]))
+    assert len(set(first)) == 2
+    for step in range(1, 8):
+        masks = np.stack([box(5 + 2 * step, 5), box(50 - 2 * step, 40)])
+        order = [1, 0] if step % 2 else [0, 1]
+        assert tracker.update(masks[order]) == [first[i] for i in order]
+
+
+def test_colours_come_back_after_a_gap_and_new_ones_are_free():
+    tracker = ColourTracker(max_gap=2)
+    (first,) = tracker.update(box(5, 5)[None])
+    assert tracker.update(np.zeros((0, 60, 80), bool)) == []
+    again, new = tracker.update(np.stack([box(6, 5), box(40, 40)]))
+    assert (again, new) == (first, new)
+    assert new != first
+
+
+def test_wanted_colours_are_given_if_free():
+    tracker = ColourTracker()
+    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [7, 7])[0] == 7
+    assert TrackColours().update(["b", "a", "b"]) == [0, 1, 0]
+
+
+def test_overlays_tint_instances_and_nothing_else():
+    image = np.full((60, 80, 3), 128, np.uint8)
+    mask = box(20, 20, 20)
+    picture = draw_instances(image, mask[None], [3])
+    assert picture.shape[:2] == display_size(60, 80)
+    scale = picture.shape[0] // 60
+    inside = picture[30 * scale, 30 * scale].astype(int)
+    direction = np.asarray(palette_colour(3)) - 128
+    assert ((inside - 128) * direction >= 0).all()
+    assert np.abs(inside - 128).max() > 20
+    assert (picture[: 10 * scale] == 128).all()
+    assert (image == 128).all()
+
+
+def test_do_not_care_is_hatched_in_grey():
+    image = np.full((60, 80, 3), (200, 40, 40), np.uint8)
+    picture = draw_instances(image, box(20, 20, 20)[None], [0], crowd=[True])
+    scale = picture.shape[0] // 60
+    region = picture[22 * scale : 38 * scale, 22 * scale : 38 * scale].astype(int)
+    assert region[..., 1].std() > 10  # stripes
+    assert (np.ptp(region, axis=2).mean()) < 160  # less saturated than what is below
+
+
+def test_labels_change_the_picture():
+    image = np.full((60, 80, 3), 128, np.uint8)
+    with_label = draw_instances(image, box(20, 20)[None], [0], labels=["person 99%"])
+    assert (with_label != draw_instances(image, box(20, 20)[None], [0])).any()
+
+
+def test_panels_stand_side_by_side():
+    panels = [("a", np.full((50, 70, 3), v, np.uint8)) for v in (10, 200)]
+    picture = side_by_side(panels)
+    assert picture.shape[1] >= 140
+    assert picture.shape[0] > 50
+    assert {10, 200} <= set(np.unique(picture).tolist())
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (240, 427), (480, 854), (1080, 1920)])
+def test_panels_are_of_a_readable_size(height, width):
+    rows, columns = display_size(height, width)
+    assert abs(rows / columns - height / width) < 0.02
+    assert 320 <= columns <= 960  # labels can be read, and three panels fit a screen
