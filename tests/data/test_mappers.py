@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from detectron2.data import transforms as T
 from detectron2.structures import BitMasks
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -221,3 +222,13 @@ def test_a_masks_size_is_nothing_to_a_test_set(cfg, damaged):
 
     video = load_videos(damaged(no_masks, "val"))[0]
     assert len(list(VideoDatasetMapper(cfg, is_train=False)(video)["frames"])) == 6
+
+
+def test_colour_transforms_that_frames_can_share(cfg, clip):
+    mapper = ClipDatasetMapper(cfg, is_train=True)
+    mapper.augmentations = T.AugmentationList([T.RandomBrightness(0.5, 1.5)])
+    first, *others = mapper(still(clip))["frames"]
+    assert all(torch.equal(first["image"], other["image"]) for other in others)
+    mapper.augmentations = T.AugmentationList([T.RandomSaturation(0.5, 1.5)])
+    with pytest.raises(InputError, match="leave RandomSaturation out"):
+        mapper(clip)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import SizeMismatchError, annotations_to_instances
@@ -89,6 +90,13 @@ class _DrawOnce:
     def __call__(self, aug_input: T.AugInput) -> T.TransformList:
         if self.transforms is None:
             self.transforms = self.augmentations(aug_input)
+            for transform in self.transforms.transforms:
+                # RandomSaturation's, for one, would blend the first frame into all others
+                if isinstance(transform, T.BlendTransform) and np.ndim(transform.src_image) > 1:
+                    raise InputError(
+                        "an augmentation blends a frame with a picture made from it, which the "
+                        "other frames of a clip cannot share: leave RandomSaturation out"
+                    )
         else:
             aug_input.transform(self.transforms)
         return self.transforms
