@@ -177,3 +177,9 @@ def test_the_root_comes_from_the_environment(tmp_path):
     env = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout.strip() == str(tmp_path / "DAVIS/annotations/davis_person_val.json")
+
+
+def test_a_video_without_frames(write):
+    videos = [*coco()["videos"], {"id": 3, "name": "still to come", "length": 0}]
+    with pytest.raises(InputError, match=r"'still to come' in .*some\.json has no frames"):
+        load_video_coco_json(write(coco(videos=videos)), "")

@@ -115,6 +115,7 @@ def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, 
     """Image id -> what its dataset dict gains, for images that belong to a video."""
     names = {video.get("id"): video.get("name") for video in content.get("videos", ())}
     keys = {}
+    shown = set()
     seen: dict[tuple[int, int], Any] = {}
     for image in content["images"]:
         video, frame = image.get("video_id"), image.get("frame_id")
@@ -131,8 +132,14 @@ def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, 
                 f"the images {other} and {image['id']} in {json_file} are both frame {frame} of "
                 f"video {video}: number the frames of a video in their order"
             )
+        shown.add(video)
         name = str(names.get(video) or video)
         keys[image["id"]] = {"video_id": video, "frame_id": frame, "video_name": name}
+    for video in names.keys() - shown:
+        raise InputError(
+            f"the video {names[video] or video!r} in {json_file} has no frames: add them to "
+            "'images', or take it out of 'videos'"
+        )
     return keys
 
 
