@@ -4,7 +4,9 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
@@ -16,6 +18,7 @@ from videogcrf_det.files import atomic_write
 from videogcrf_det.visualization import (
     DemoReport,
     Step,
+    VideoFiles,
     collect_versions,
     visualize_predictions,
     write_demo_page,
@@ -52,9 +55,12 @@ def run_demo(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
     for logger in ("fvcore", "detectron2"):
         setup_logger(cfg.OUTPUT_DIR, name=logger)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
+    facts = {"iterations": str(cfg.SOLVER.MAX_ITER)}
+    fresh = not Path(cfg.OUTPUT_DIR, "last_checkpoint").exists()
     start = time.perf_counter()
     results = run(cfg, resume=True)
-    minutes = (time.perf_counter() - start) / 60
+    if fresh:  # otherwise an earlier run did part of the work
+        facts["training and evaluation"] = f"{(time.perf_counter() - start) / 60:.1f} min"
 
     print("[3/4] Drawing the predictions", flush=True)
     with atomic_write(folder / "results.json") as path:
@@ -68,25 +74,7 @@ def run_demo(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
     videos = visualize_predictions(cfg, folder / "predictions", predictions=predictions)
 
     print("[4/4] Writing the page", flush=True)
-    report = DemoReport(
-        title="VideoGCRF on drawn videos",
-        summary=(
-            "A Mask R-CNN with a VideoGCRF between its features and RoI pooling, trained from "
-            f"scratch on clips of {cfg.INPUT.CLIP.NUM_FRAMES} frames and evaluated on videos that "
-            "it has not seen. Striped people are do-not-care: the evaluation leaves them out."
-        ),
-        results=results,
-        metrics_file=Path(cfg.OUTPUT_DIR, "metrics.json"),
-        videos=videos,
-        config=cfg.dump(),
-        versions=collect_versions(cfg.MODEL.DEVICE),
-        steps=_steps(config_file, folder),
-        facts={
-            "iterations": str(cfg.SOLVER.MAX_ITER),
-            "training and evaluation": f"{minutes:.1f} min",
-        },
-    )
-    page = write_demo_page(folder, report)
+    page = write_demo_page(folder, _report(cfg, results, videos, facts, config_file, folder))
     scores = ", ".join(f"{name} {results['segm'][name]:.1f}" for name in ("AP", "AP50", "AP75"))
     print(f"\nmask {scores}, in {folder / 'results.json'}")
     print(f"pictures and videos: {folder / 'predictions'}\npage: {page}")
@@ -111,6 +99,31 @@ def prepare_data(root: Path) -> dict[str, str]:
         )
         register_video_coco_instances(names[split], annotations, data / "JPEGImages")
     return names
+
+
+def _report(
+    cfg: CfgNode,
+    results: dict[str, Any],
+    videos: list[VideoFiles],
+    facts: dict[str, str],
+    config_file: str,
+    folder: Path,
+) -> DemoReport:
+    return DemoReport(
+        title="VideoGCRF on drawn videos",
+        summary=(
+            "A Mask R-CNN with a VideoGCRF between its features and RoI pooling, trained from "
+            f"scratch on clips of {cfg.INPUT.CLIP.NUM_FRAMES} frames and evaluated on videos that "
+            "it has not seen. Striped people are do-not-care: the evaluation leaves them out."
+        ),
+        results=results,
+        metrics_file=Path(cfg.OUTPUT_DIR, "metrics.json"),
+        videos=videos,
+        config=cfg.dump(),
+        versions=collect_versions(cfg.MODEL.DEVICE),
+        steps=_steps(config_file, folder),
+        facts=facts,
+    )
 
 
 def _steps(config_file: str, folder: Path) -> list[Step]:

@@ -2,11 +2,29 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 Item = TypeVar("Item")
+
+
+@dataclass
+class _Entry(Generic[Item]):
+    """An item and the sum of what windows said about it."""
+
+    item: Item
+    total: Tensor | None = None
+    count: int = 0
+
+    def add(self, result: Tensor) -> None:
+        self.total = result if self.total is None else self.total + result
+        self.count += 1
+
+    def mean(self) -> tuple[Item, Tensor]:
+        assert self.total is not None
+        return self.item, self.total / self.count
 
 
 def average_windows(
@@ -39,39 +57,20 @@ def average_windows(
     if not 1 <= step <= length:
         raise ValueError(f"windows must advance by 1 to length={length} frames, got step={step}")
 
-    # the last `length` items at most; those before `given` are kept for the final window alone
-    window: deque[Item] = deque(maxlen=length)
-    sums: deque[tuple[Tensor, int]] = deque()  # running sums of items read and not given out
-    read = covered = 0  # items read so far; items that a window has covered
-
-    def add(results: Sequence[Tensor], first_index: int) -> None:
-        nonlocal covered
-        given = covered - len(sums)
-        for index, result in enumerate(results, start=first_index):
-            if index < given:
-                continue
-            if index < covered:
-                total, count = sums[index - given]
-                sums[index - given] = (total + result, count + 1)
-            else:
-                sums.append((result, 1))
-                covered += 1
-
-    def give(until: int) -> Iterator[tuple[Item, Tensor]]:
-        while sums and covered - len(sums) < until:
-            item = window[len(window) - (read - (covered - len(sums)))]
-            total, count = sums.popleft()
-            yield item, total / count
-
-    for item in items:
-        window.append(item)
-        read += 1
+    window: deque[_Entry[Item]] = deque(maxlen=length)
+    waiting: deque[_Entry[Item]] = deque()  # read, and not given out
+    for read, item in enumerate(items, start=1):
+        entry = _Entry(item)
+        window.append(entry)
+        waiting.append(entry)
         if read >= length and (read - length) % step == 0:
-            add(infer(list(window)), read - length)
-            yield from give(until=read - length + step)
-    if read > covered:
-        start = read - len(window)
-        results = infer(list(window))
-        first_uncovered = covered
-        add(results[first_uncovered - start :], first_uncovered)
-    yield from give(until=read)
+            for entry, result in zip(window, infer([e.item for e in window]), strict=True):
+                entry.add(result)
+            for _ in range(step):  # those before the next window's start
+                yield waiting.popleft().mean()
+    if waiting and not waiting[-1].count:
+        for entry, result in zip(window, infer([e.item for e in window]), strict=True):
+            if not entry.count:
+                entry.add(result)
+    for entry in waiting:
+        yield entry.mean()
