@@ -27,6 +27,14 @@ def test_colours_follow_moving_instances_in_whatever_order():
         assert tracker.update(masks[order]) == [first[i] for i in order]
 
 
+def test_colours_do_not_swap_where_instances_pass_each_other():
+    tracker = ColourTracker()
+    first = tracker.update(np.stack([box(5, 10, 20), box(55, 25, 20)]))
+    for step in range(1, 11):  # at step 5 they overlap by a quarter
+        masks = np.stack([box(55 - 5 * step, 25, 20), box(5 + 5 * step, 10, 20)])
+        assert tracker.update(masks) == first[::-1]
+
+
 def test_colours_come_back_after_a_gap_and_new_ones_are_free():
     tracker = ColourTracker(max_gap=2)
     (first,) = tracker.update(box(5, 5)[None])
@@ -36,10 +44,18 @@ def test_colours_come_back_after_a_gap_and_new_ones_are_free():
     assert new != first
 
 
-def test_wanted_colours_are_given_if_free():
+def test_known_colours_are_kept_from_others():
     tracker = ColourTracker()
-    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [7, 7])[0] == 7
-    assert TrackColours().update(["b", "a", "b"]) == [0, 1, 0]
+    assert tracker.update(np.stack([box(5, 5), box(40, 40)])) == [0, 1]
+    # the first turns out to be 1: what had that colour gets another, and both keep theirs
+    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [1, None], [0]) == [1, 2]
+    assert tracker.update(np.stack([box(40, 41), box(6, 5), box(60, 5)])) == [2, 1, 3]
+
+
+def test_identities_are_coloured_in_order_of_appearance():
+    colours = TrackColours()
+    assert colours.update(["b", "a"]) == [0, 1]
+    assert colours.update(["c", "a"]) == [2, 1]
 
 
 def test_overlays_tint_instances_and_nothing_else():

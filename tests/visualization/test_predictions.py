@@ -14,6 +14,7 @@ from videogcrf_det.engine import build_cfg
 from videogcrf_det.visualization import (
     DemoReport,
     collect_versions,
+    predictions,
     visualize_predictions,
     write_demo_page,
 )
@@ -71,6 +72,40 @@ def test_pictures_and_videos(dataset):
     shown = np.asarray(Image.open(files.frames[0]))
     (files,) = draw(folder, folder / "results.json", confidence_threshold=0.95)
     assert (np.asarray(Image.open(files.frames[0])) != shown).any()  # detections are left out
+
+
+def test_detections_have_the_colour_of_what_they_detect(dataset, monkeypatch):
+    folder, results = dataset
+    elsewhere = [{**result, "segmentation": rle(40), "score": 0.95} for result in results]
+    (folder / "results.json").write_text(json.dumps(elsewhere + results))
+    colours = []
+    draw_instances = predictions.draw_instances
+
+    def spy(image, masks, indices, **options):
+        colours.append(list(indices))
+        return draw_instances(image, masks, indices, **options)
+
+    monkeypatch.setattr(predictions, "draw_instances", spy)
+    draw(folder, folder / "results.json")
+    assert colours == [[0], [1, 0]] * 3  # of the annotations and the detections of each frame
+
+
+def test_classes_are_named_where_there_are_several(dataset, monkeypatch):
+    folder, _ = dataset
+    labels = []
+    draw_instances = predictions.draw_instances
+
+    def spy(*args, **options):
+        labels.append(options.get("labels"))
+        return draw_instances(*args, **options)
+
+    monkeypatch.setattr(predictions, "draw_instances", spy)
+    draw(folder, folder / "results.json")
+    assert labels[1] == ["90%"]
+    labels.clear()
+    videos = predictions.videos_from_file("test_drawn", folder / "results.json", 0.5)
+    predictions.write_videos(videos, ["person", "bike"], folder / "named", fps=10)
+    assert labels[1] == ["person 90%"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Letters: N instances of a frame, H x W its size.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,26 @@ def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.
     return both / np.maximum(either, 1)
 
 
+def match(overlap: NDArray[np.floating], least: float) -> dict[int, int]:
+    """Pair rows with columns, the best pair first, each at most once.
+
+    Args:
+        overlap: (N, M) overlaps.
+        least: pairs with less overlap are not made.
+
+    Returns:
+        the column of each row that has one.
+    """
+    pairs: dict[int, int] = {}
+    for position in np.argsort(-overlap, axis=None, kind="stable"):
+        row, column = divmod(int(position), overlap.shape[1])
+        if overlap[row, column] < least:
+            break
+        if row not in pairs and column not in pairs.values():
+            pairs[row] = column
+    return pairs
+
+
 class TrackColours:
     """Palette indices of instances whose identity is known: in order of appearance."""
 
@@ -71,7 +91,7 @@ class ColourTracker:
     is for the eye alone: it follows what overlaps from frame to frame and predicts no motion.
     """
 
-    def __init__(self, min_iou: float = 0.2, max_gap: int = 5) -> None:
+    def __init__(self, min_iou: float = 0.1, max_gap: int = 5) -> None:
         """
         Args:
             min_iou: masks that overlap less are other instances.
@@ -80,47 +100,52 @@ class ColourTracker:
         self.min_iou = min_iou
         self.max_gap = max_gap
         self._tracks: list[_Track] = []
+        self._reserved: set[int] = set()
 
     def update(
-        self, masks: NDArray[np.bool_], wanted: Sequence[int | None] | None = None
+        self,
+        masks: NDArray[np.bool_],
+        known: Sequence[int | None] | None = None,
+        reserved: Iterable[int] = (),
     ) -> list[int]:
         """The palette indices of the detections of the next frame.
 
         Args:
             masks: (N, H, W) masks, of the same size in every frame.
-            wanted: the N colours that new instances would like, None for any; they get it if it is
-                not taken.
+            known: the colours of the N detections, None for those that are to be followed.
+            reserved: colours that new instances get in this frame or later only if they are known.
         """
-        wanted = [None] * len(masks) if wanted is None else wanted
-        matched = self._match(masks)
+        given: list[int | None] = [None] * len(masks) if known is None else list(known)
+        fixed = {colour for colour in given if colour is not None}
+        self._reserved |= fixed.union(reserved)
+        earlier = self._match(masks)
+        for index, track in earlier.items():
+            if given[index] is None and track.colour not in fixed:
+                given[index] = track.colour
+        continued = {id(track) for track in earlier.values()}
         for track in self._tracks:
             track.age += 1
-        for index, track in matched.items():
-            track.mask, track.age = masks[index], 0
-        self._tracks = [track for track in self._tracks if track.age <= self.max_gap]
-        for index in range(len(masks)):
-            if index not in matched:
-                matched[index] = _Track(self._free_colour(wanted[index]), masks[index])
-                self._tracks.append(matched[index])
-        return [matched[index].colour for index in range(len(masks))]
+        self._tracks = [
+            track
+            for track in self._tracks
+            if id(track) not in continued
+            and track.colour not in fixed
+            and track.age <= self.max_gap
+        ]
+        taken = self._reserved.union(track.colour for track in self._tracks)
+        taken.update(colour for colour in given if colour is not None)
+        colours = []
+        for mask, colour in zip(masks, given, strict=True):
+            if colour is None:
+                colour = next(free for free in range(len(taken) + 1) if free not in taken)
+                taken.add(colour)
+            self._tracks.append(_Track(colour, mask))
+            colours.append(colour)
+        return colours
 
     def _match(self, masks: NDArray[np.bool_]) -> dict[int, _Track]:
         """The track of every detection that continues one."""
         if not len(masks) or not self._tracks:
             return {}
-        overlap = mask_iou(masks, np.stack([track.mask for track in self._tracks]))
-        matched: dict[int, _Track] = {}
-        for pair in np.argsort(-overlap, axis=None, kind="stable"):
-            row, column = divmod(int(pair), len(self._tracks))
-            if overlap[row, column] < self.min_iou:
-                break
-            track = self._tracks[column]
-            if row not in matched and all(track is not other for other in matched.values()):
-                matched[row] = track
-        return matched
-
-    def _free_colour(self, wanted: int | None) -> int:
-        taken = {track.colour for track in self._tracks}
-        if wanted is not None and wanted not in taken:
-            return wanted
-        return next(index for index in range(len(taken) + 1) if index not in taken)
+        pairs = match(mask_iou(masks, np.stack([t.mask for t in self._tracks])), self.min_iou)
+        return {row: self._tracks[column] for row, column in pairs.items()}

@@ -32,7 +32,7 @@ p { margin: 8px 0 0; max-width: 72ch; }
 .card, article, figure, .sheet { background: var(--sheet); border: 1px solid var(--line);
   border-radius: 14px; }
 .card { padding: 16px 18px; display: flex; flex-direction: column; }
-.card b { font-size: 1.6rem; line-height: 1.3; font-weight: 650; letter-spacing: -.02em;
+.card b { font-size: 1.25rem; line-height: 1.3; font-weight: 650; letter-spacing: -.02em;
   min-height: 2.9rem; display: flex; align-items: center; }
 .card.score b { font-size: 2.2rem; color: var(--accent); font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .82rem; line-height: 1.35; }
@@ -57,7 +57,7 @@ li { margin-bottom: 10px; }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 10px; margin: 6px 0 0;
   padding: 12px 14px; overflow-x: auto; }
 code { font: .84rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px 24px;
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px 24px;
   margin: 8px 0; }
 dt { color: var(--soft); font-size: .85rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -71,9 +71,14 @@ details pre { max-height: 480px; overflow: auto; margin-bottom: 14px; }
   .card { grid-column: span 3; padding: 12px 14px; }
   .card.score { grid-column: span 2; }
   .card.score b { font-size: 1.7rem; }
-  .card b { font-size: 1.2rem; min-height: 2.2rem; }
+  .card b { font-size: 1.1rem; min-height: 2.2rem; }
   article { padding: 10px; border-radius: 12px; }
+  .player { overflow-x: auto; }
+  .player video { width: 620px; }
   .stills { grid-template-columns: 1fr; gap: 8px; }
+  .sheet { padding: 4px 12px; }
+  table { font-size: .88rem; }
+  th, td { padding-left: 6px; }
 }
 """
 
@@ -95,8 +100,10 @@ PAGE = Template("""<!doctype html>
 <div class="sheet">$table</div>
 <section>
 <h2>Predictions beside the ground truth</h2>
-<p class="note">A colour stays with an instance from frame to frame. Percentages are confidences,
-from $threshold. Hatched regions are do-not-care: they count neither for nor against.</p>
+<p class="note">A prediction takes the colour of the annotated instance that it overlaps (IoU 0.5 or
+more) and keeps it while it can be followed; any other has a colour of its own. Percentages are
+confidences, from $threshold. Hatched regions are do-not-care: they count neither for nor
+against.</p>
 $videos
 </section>
 <section>

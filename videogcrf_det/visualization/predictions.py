@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.errors import InputError
-from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou
+from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou, match
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
 from videogcrf_det.visualization.results_file import read_results
 from videogcrf_det.visualization.video import VideoWriter, require_av
 
+MATCH_IOU = 0.5  # what counts as a detection in AP50
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
 
 
@@ -191,18 +192,18 @@ def write_videos(
 def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[Picture]:
     """Input, ground truth and detections of each frame of a video, beside each other.
 
-    Colours stay with an instance from frame to frame. A detection that starts on an annotated
-    instance takes its colour.
+    A detection has the colour of the annotated instance that it overlaps by MATCH_IOU or more,
+    and keeps it while it can be followed. The others have colours of their own.
     """
     track_colours, tracker = TrackColours(), ColourTracker()
     for record, found in zip(video.records, video.detections, strict=True):
         image = _read_frame(record)
         truth = _annotated(record, track_colours)
-        colours = tracker.update(found.masks, _colours_below(found.masks, truth))
-        labels = [
-            f"{class_names[index]} {score:.0%}"
-            for index, score in zip(found.classes, found.scores, strict=True)
-        ]
+        known = _matched_colours(found.masks, truth)
+        colours = tracker.update(found.masks, known, reserved=truth.colours)
+        # the name of the only class would only hide the picture
+        names = [f"{class_names[i]} " if len(class_names) > 1 else "" for i in found.classes]
+        labels = [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
         annotated = draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd)
         detected = draw_instances(image, found.masks, colours, labels=labels)
         panels = [("Input", enlarge(image)), ("Ground truth", annotated), ("Prediction", detected)]
@@ -229,17 +230,13 @@ def _annotated(record: Record, track_colours: TrackColours) -> _Annotated:
     return _Annotated(masks, colours, crowd)
 
 
-def _colours_below(masks: NDArray[np.bool_], truth: _Annotated) -> list[int | None]:
-    """For each mask the colour of the instance that it overlaps most; None where it has none."""
+def _matched_colours(masks: NDArray[np.bool_], truth: _Annotated) -> list[int | None]:
+    """For each mask the colour of the instance that it detects, None where it detects none."""
     instances = [i for i, ignored in enumerate(truth.crowd) if not ignored]
     if not instances or not len(masks):
         return [None] * len(masks)
-    overlap = mask_iou(masks, truth.masks[instances])
-    best = overlap.argmax(axis=1)
-    return [
-        truth.colours[instances[i]] if row[i] > 0 else None
-        for row, i in zip(overlap, best, strict=True)
-    ]
+    pairs = match(mask_iou(masks, truth.masks[instances]), MATCH_IOU)
+    return [truth.colours[instances[pairs[i]]] if i in pairs else None for i in range(len(masks))]
 
 
 def _read_frame(record: Record) -> Picture:

@@ -109,7 +109,8 @@ def collect_versions(device: str) -> dict[str, str]:
 
     import videogcrf_det
 
-    name = f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
     return {
@@ -174,10 +175,13 @@ def _video(video: VideoFiles, folder: Path) -> str:
         f'alt="{_text(video.name)}, frame {int(frame.stem)}"></a>'
         for frame, link in zip(shown, links, strict=True)
     )
+    player = (
+        f'<video controls loop muted playsinline preload="metadata" poster="{links[0]}" '
+        f'src="{_link(video.video, folder)}"></video>'
+    )
     return (
         f"<article><h3>{_text(video.name)} <small>{len(video.frames)} frames</small></h3>"
-        f'<video controls loop muted playsinline preload="metadata" poster="{links[0]}" '
-        f'src="{_link(video.video, folder)}"></video><div class="stills">{stills}</div></article>'
+        f'<div class="player">{player}</div><div class="stills">{stills}</div></article>'
     )
 
 
