@@ -7,7 +7,7 @@ from PIL import Image
 
 from videogcrf_det import InputError
 from videogcrf_det.data import mini_davis
-from videogcrf_det.data.mini_davis import make_mini_davis
+from videogcrf_det.data.mini_davis import davis_palette, make_mini_davis
 
 SMALL = {"num_train": 3, "num_val": 2, "num_frames": 4, "seed": 3}
 
@@ -112,3 +112,88 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="power cut"):
         make_mini_davis(tmp_path / "root", **SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_annotations_are_indexed_with_the_palette_of_davis(root):
+    for path in (root / "Annotations").rglob("*.png"):
+        with Image.open(path) as image:
+            assert image.mode == "P"
+            assert image.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    # ids 7 to 10 as in a DAVIS annotation, whose 191 stands for 192
+    assert list(davis_palette()[21:33]) == [128, 128, 128, 64, 0, 0, 192, 0, 0, 64, 128, 0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_people_are_seen_for_long_and_large_enough_to_learn(tmp_path, seed):
+    make_mini_davis(tmp_path / "root", num_train=3, num_val=2, num_frames=8, seed=seed)
+    semantics = json.loads((tmp_path / "root/davis_semantics.json").read_text())
+    found = masks(tmp_path / "root")
+    heights = []
+    for name, objects in semantics.items():
+        ids = np.stack([mask for path, mask in found.items() if path.parts[0] == name])
+        for label in (int(key) for key, value in objects.items() if value == "person"):
+            rows = (ids == label).any(axis=2)
+            assert rows.any(axis=1).sum() >= 4
+            heights.append(rows.sum(axis=1).max() / 120)
+    assert 0.2 < min(heights) <= max(heights) < 0.8
+    assert 0.35 < np.median(heights) < 0.7
+
+
+def test_masks_end_where_the_figures_do(root):
+    """Grey levels change more across the border of a mask than across the border moved aside."""
+
+    def contrast(image, mask):
+        return np.abs(np.diff(image, axis=1))[np.diff(mask, axis=1)].mean()
+
+    on, beside = [], []
+    for path, ids in masks(root).items():
+        frame = root / "JPEGImages/120p" / path.with_suffix(".jpg")
+        image = np.asarray(Image.open(frame), np.float32).mean(axis=2)
+        on.append(contrast(image, ids > 0))
+        beside += [contrast(image, np.roll(ids > 0, shift, axis=1)) for shift in (-2, 2)]
+    assert np.mean(on) > 1.5 * np.mean(beside)
+
+
+def test_one_split_one_frame_and_the_smallest_size(tmp_path):
+    make_mini_davis(tmp_path, num_train=0, num_val=1, num_frames=1, size=(48, 64))
+    assert (tmp_path / "ImageSets/2017/train.txt").read_text() == ""
+    assert Image.open(tmp_path / "JPEGImages/48p/stroll-000/00000.jpg").size == (64, 48)
+
+
+TINY = {"num_train": 1, "num_val": 0, "num_frames": 1, "size": (48, 64)}
+
+
+def test_a_drawn_data_set_is_replaced_only_when_asked_to(tmp_path):
+    root = tmp_path / "root"
+    make_mini_davis(root, **TINY)
+    before = contents(root)
+    with pytest.raises(InputError, match="is not empty"):
+        make_mini_davis(root, **TINY, seed=1)
+    assert contents(root) == before
+    (root / "annotations").mkdir()
+    make_mini_davis(root, **TINY, seed=1, overwrite=True)
+    assert contents(root).keys() == before.keys()
+    assert contents(root) != before
+    assert not (root / "annotations").exists()  # what was made of the old images is out of date
+
+
+def test_an_interruption_keeps_what_was_there(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    root = tmp_path / "root"
+    make_mini_davis(root, **TINY)
+    before = contents(root)
+    monkeypatch.setattr(mini_davis, "render", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_mini_davis(root, **TINY, seed=1, overwrite=True)
+    assert list(tmp_path.iterdir()) == [root]
+    assert contents(root) == before
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file"):
+        make_mini_davis(tmp_path / "file", **TINY)
+    with pytest.raises(InputError, match=r"cannot make a folder in .*file"):
+        make_mini_davis(tmp_path / "file" / "root", **TINY)

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from videogcrf_det.data.mini_davis_scene import IGNORE, make_scene, render
+from videogcrf_det.data.mini_davis_render import IGNORE, render
+from videogcrf_det.data.mini_davis_scene import make_scene
 from videogcrf_det.errors import InputError
 
 NUM_TRAIN, NUM_VAL, NUM_FRAMES, SIZE = 24, 6, 16, (120, 200)
@@ -39,10 +40,11 @@ def make_mini_davis(
     """Draw the data set into ``root``, which appears whole or not at all.
 
     The same arguments give the same bytes, and a sequence does not depend on how many others there
-    are. Written are, with R = ``<height>p`` and S a sequence: JPEGImages/R/S/00000.jpg,
-    Annotations/R/S/00000.png (indexed, one id per object), IgnoreMasks/S/00000.png (255 where a
-    bystander is; only of sequences that have one), davis_semantics.json,
-    ImageSets/2017/{train,val}.txt and mini_davis.json (these arguments).
+    are. With R = ``<height>p`` and S a sequence, written are
+
+    * JPEGImages/R/S/00000.jpg and Annotations/R/S/00000.png (indexed, one id per object);
+    * IgnoreMasks/S/00000.png, 255 where a bystander is, of the sequences that have one;
+    * davis_semantics.json, ImageSets/2017/{train,val}.txt and mini_davis.json (these arguments).
 
     Args:
         root: folder to make; an empty one may exist.
@@ -106,7 +108,9 @@ def _whole_folder(root: Path, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{root} is a file: name a folder to write the data set to")
     if root.exists() and any(root.iterdir()):
         if not overwrite:
-            raise InputError(f"{root} is not empty: name another folder, or overwrite it")
+            raise InputError(
+                f"{root} is not empty: name another folder, or pass overwrite (--overwrite)"
+            )
         if not (root / RECEIPT).is_file():
             raise InputError(
                 f"{root} holds no {RECEIPT}, so it is not a drawn data set and will not be "

@@ -5,7 +5,7 @@ is a list of convex polygons, painted one over the other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -180,7 +180,7 @@ class Person(Figure):
             hull([(shoulder[0], shoulder[1], 1.3 * shoulder[2]), elbow], sleeve),
         ]
 
-    def _trunk_parts(self, at) -> list[Part]:
+    def _trunk_parts(self, at: Callable[[Sequence[float], float], Circle]) -> list[Part]:
         """Clothes between the legs and the arms, and the head."""
         top = 0.03 - self.TRUNK
         shoulders = [at((0.02, top, side * 0.09), 0.06) for side in (-1, 1)]
@@ -194,7 +194,7 @@ class Person(Figure):
             hull([at((0.02, top - 0.03, 0.0), 0.03), at((0.03, -head, 0.0), 0.03)], self.skin),
             hull([at((0.02, -head - 0.015, 0.0), 0.066)], self.hair),
             hull(
-                [at((0.047, -head + 0.0, 0.0), 0.05), at((0.052, -head + 0.025, 0.0), 0.042)],
+                [at((0.047, -head, 0.0), 0.05), at((0.052, -head + 0.025, 0.0), 0.042)],
                 self.skin,
             ),
         ]

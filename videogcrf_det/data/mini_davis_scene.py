@@ -1,8 +1,7 @@
-"""One drawn sequence: a moving background, figures in it, and the camera that takes them."""
+"""What there is in a drawn sequence: people, their company, other things and a background."""
 
 import colorsys
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,49 +16,9 @@ from videogcrf_det.data.mini_davis_figures import (
     Person,
     Post,
 )
-
-IGNORE = 255  # label of a bystander
-SCALE = 3  # drawn this much larger, then averaged
-EXPOSURES = 5  # drawings averaged over the time that the shutter is open; odd, for a middle one
-SHUTTER = 0.5  # frames
-_SHIFT = 4  # OpenCV's fixed-point bits
+from videogcrf_det.data.mini_davis_render import IGNORE, SCALE, Camera, Scene
 
 Rng = np.random.Generator
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A hand that sways: amplitude, frequency (radians per frame) and phase, for x and for y."""
-
-    waves: tuple[tuple[float, float, float], ...]
-
-    def offset(self, time: float) -> tuple[float, float]:
-        x, y = (size * math.sin(rate * time + phase) for size, rate, phase in self.waves)
-        return x, y
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What there is to draw.
-
-    Attributes:
-        size: (height, width) of the frames.
-        wall, ground: textures, (., ., 3) uint8 at SCALE, larger than the image by the camera's way.
-        horizon: row where the ground begins.
-        figures: the farthest first.
-        camera: how the view moves.
-        noise: standard deviation of the sensor's noise, in grey levels.
-        categories: label -> category of the annotated objects.
-    """
-
-    size: tuple[int, int]
-    wall: np.ndarray
-    ground: np.ndarray
-    horizon: int
-    figures: list[Figure]
-    camera: Camera
-    noise: float
-    categories: dict[int, str]
 
 
 def make_scene(rng: Rng, size: tuple[int, int], bystander: bool, company: bool) -> Scene:
@@ -88,83 +47,6 @@ def make_scene(rng: Rng, size: tuple[int, int], bystander: bool, company: bool) 
     wall, ground, horizon = _background(rng, size)
     camera, noise = Camera((sway, bob)), rng.uniform(2, 5)
     return Scene(size, wall, ground, horizon, figures, camera, noise, categories)
-
-
-def render(scene: Scene, time: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """A frame with motion blur and noise, and its labels at the middle of the exposure.
-
-    Returns:
-        RGB image (H, W, 3) and labels (H, W), both uint8.
-    """
-    height, width = scene.size
-    total = np.zeros((height * SCALE, width * SCALE, 3), dtype=np.float32)
-    labels = np.zeros(total.shape[:2], dtype=np.uint8)
-    for exposure in range(EXPOSURES):
-        moment = time + SHUTTER * ((exposure + 0.5) / EXPOSURES - 0.5)
-        middle = exposure == EXPOSURES // 2
-        cv2.accumulate(_draw(scene, moment, labels if middle else None), total)
-    clean = cv2.resize(total / EXPOSURES, (width, height), interpolation=cv2.INTER_AREA)
-    image = np.rint(clean + rng.normal(0, scene.noise, clean.shape))
-    return np.clip(image, 0, 255).astype(np.uint8), _shrink_labels(labels, scene.size)
-
-
-def _draw(scene: Scene, time: float, labels: np.ndarray | None) -> np.ndarray:
-    """The scene at one moment, uint8 at SCALE; writes the labels into ``labels``, if given."""
-    canvas = _view(scene, time)
-    for figure in scene.figures:
-        outline = figure.shadow(time)
-        if outline is not None:
-            _darken(canvas, _to_pixels(scene, figure, outline, time))
-    for figure in scene.figures:
-        for polygon, colour in figure.parts(time):
-            points = _to_pixels(scene, figure, polygon, time)
-            cv2.fillConvexPoly(canvas, points, colour, cv2.LINE_8, _SHIFT)
-            if labels is not None:
-                cv2.fillConvexPoly(labels, points, figure.label, cv2.LINE_8, _SHIFT)
-    return canvas
-
-
-def _to_pixels(scene: Scene, figure: Figure, polygon: np.ndarray, time: float) -> np.ndarray:
-    """Fixed-point corners on the canvas. Near things move more with the camera than far ones."""
-    closeness = 0.6 + 0.5 * figure.depth
-    offset = np.array(scene.camera.offset(time)) * [closeness, 1.0]
-    return np.rint(((polygon + offset) * SCALE - 0.5) * 2**_SHIFT).astype(np.int32)
-
-
-def _darken(canvas: np.ndarray, points: np.ndarray) -> None:
-    """Cast a shadow within the polygon."""
-    x, y, width, height = cv2.boundingRect(points >> _SHIFT)
-    left, top = max(x, 0), max(y, 0)
-    region = canvas[top : max(y + height, 0), left : max(x + width, 0)]
-    if region.size:
-        mask = np.zeros(region.shape[:2], dtype=np.uint8)
-        cv2.fillConvexPoly(mask, points - (np.array([left, top]) << _SHIFT), 1, cv2.LINE_8, _SHIFT)
-        inside = mask.astype(bool)
-        region[inside] = (region[inside] * 0.6).astype(np.uint8)
-
-
-def _view(scene: Scene, time: float) -> np.ndarray:
-    """The part of the background that the camera sees."""
-    rows, columns = scene.size[0] * SCALE, scene.size[1] * SCALE
-    x, y = scene.camera.offset(time)
-
-    def crop(texture: np.ndarray, closeness: float, num_rows: int) -> np.ndarray:
-        left = round((texture.shape[1] - columns) / 2 - x * closeness * SCALE)
-        return texture[:num_rows, left : left + columns]
-
-    horizon = round((scene.horizon + y) * SCALE)
-    wall = crop(scene.wall, 0.4, horizon)
-    return np.concatenate([wall, crop(scene.ground, 0.6, rows - horizon)])
-
-
-def _shrink_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The label that covers most of each pixel."""
-    present = np.unique(labels)
-    covered = [
-        cv2.resize((labels == label).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-        for label in present
-    ]
-    return present[np.argmax(covered, axis=0)].astype(np.uint8)
 
 
 def _colour(rng: Rng, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
