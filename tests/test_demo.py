@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from tests.conftest import CONFIG
 from videogcrf_det import demo
 from videogcrf_det.data.mini_davis import make_mini_davis
 
-CONFIG = "configs/quick_schedules/mini_davis_video_gcrf_R_18_FPN_4f.yaml"
 SHORT = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "1"]
 
 

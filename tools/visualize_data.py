@@ -1,5 +1,7 @@
 """Draw clips as training sees them: after augmentation, with their masks and boxes."""
 
+import argparse
+
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
@@ -9,8 +11,6 @@ EPILOG = """
 
 
 def main() -> None:
-    import argparse
-
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.visualization import write_clips
 

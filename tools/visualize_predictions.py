@@ -1,5 +1,7 @@
 """Draw input, ground truth and predictions beside each other, as pictures and as mp4 videos."""
 
+import argparse
+
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
@@ -15,8 +17,6 @@ Or those of a trained detector, which then runs:
 
 
 def main() -> None:
-    import argparse
-
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.visualization import visualize_predictions
 

@@ -5,9 +5,9 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 
+from tests.conftest import CONFIG
 from videogcrf_det.engine import build_cfg
 
-CONFIG = "configs/quick_schedules/mini_davis_video_gcrf_R_18_FPN_4f.yaml"
 BASELINE = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone"]
 STOCK = [*BASELINE, "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"]
 C4 = [

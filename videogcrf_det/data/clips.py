@@ -87,7 +87,7 @@ def load_clips(cfg: CfgNode) -> list[Record]:
     """
     clips: list[Record] = []
     for name in cfg.DATASETS.TRAIN:
-        records = _records([name])
+        records = _records(name)
         clips += build_clips(records, cfg.INPUT.CLIP.NUM_FRAMES, cfg.INPUT.CLIP.STRIDE)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         clips = [clip for clip in clips if any(map(_has_instance, clip["frames"]))]
@@ -107,20 +107,19 @@ def load_videos(dataset_name: str) -> list[Record]:
             "video_name": frames[0].get("video_name", str(frames[0]["image_id"])),
             "frames": frames,
         }
-        for frames in group_videos(_records([dataset_name]))
+        for frames in group_videos(_records(dataset_name))
     ]
 
 
-def _records(names: list[str]) -> list[Record]:
-    unknown = [name for name in names if name not in DatasetCatalog]
-    if unknown:
+def _records(dataset_name: str) -> list[Record]:
+    if dataset_name not in DatasetCatalog:
         raise InputError(
-            f"the data set {unknown[0]!r} is not registered: use one of "
+            f"the data set {dataset_name!r} is not registered: use one of "
             f"{', '.join(n for n in DatasetCatalog if 'davis' in n)}, or register it "
             "(docs/datasets.md)"
         )
     # frames without annotations stay: a clip may need them
-    return get_detection_dataset_dicts(names, filter_empty=False)
+    return get_detection_dataset_dicts([dataset_name], filter_empty=False)
 
 
 def _has_instance(record: Record) -> bool:

@@ -1,5 +1,6 @@
 """Reading clips: detectron2's DatasetMapper for every frame, with one set of transforms a clip."""
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,17 @@ from detectron2.data.detection_utils import SizeMismatchError, annotations_to_in
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]
+
+
+@contextlib.contextmanager
+def named_if_unreadable(record: Record) -> Iterator[None]:
+    """Turn an OSError while the frame of ``record`` is read into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot read the frame {record['file_name']} ({error}): copy it again"
+        ) from None
 
 
 class FrameMapper(DatasetMapper):
@@ -28,15 +40,12 @@ class FrameMapper(DatasetMapper):
                     f"[{height}, {width}] (height, width): prepare the annotations again"
                 )
         try:
-            return super().__call__(record)
+            with named_if_unreadable(record):
+                return super().__call__(record)
         except SizeMismatchError as error:
             raise InputError(
                 f"{record['file_name']} is not of the size that its annotations name "
                 f"({' '.join(str(error).split())}): prepare the annotations again"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"cannot read the frame {record['file_name']} ({error}): copy it again"
             ) from None
 
     def _transform_annotations(

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
+from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou, match
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
@@ -138,8 +140,6 @@ def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[
     Raises:
         InputError: there are no weights, or they do not fit; at once, not on iteration.
     """
-    from videogcrf_det.engine import VideoTrainer, load_model
-
     if not cfg.MODEL.WEIGHTS:
         raise InputError(
             "there is nothing to draw: name a file in --predictions, or a trained detector with "
@@ -197,7 +197,8 @@ def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[Picture
     """
     track_colours, tracker = TrackColours(), ColourTracker()
     for record, found in zip(video.records, video.detections, strict=True):
-        image = _read_frame(record)
+        with named_if_unreadable(record):
+            image = read_image(record["file_name"], "RGB")
         truth = _annotated(record, track_colours)
         known = _matched_colours(found.masks, truth)
         colours = tracker.update(found.masks, known, reserved=truth.colours)
@@ -237,15 +238,6 @@ def _matched_colours(masks: NDArray[np.bool_], truth: _Annotated) -> list[int | 
         return [None] * len(masks)
     pairs = match(mask_iou(masks, truth.masks[instances]), MATCH_IOU)
     return [truth.colours[instances[pairs[i]]] if i in pairs else None for i in range(len(masks))]
-
-
-def _read_frame(record: Record) -> Picture:
-    try:
-        return read_image(record["file_name"], "RGB")
-    except OSError as error:
-        raise InputError(
-            f"cannot read the frame {record['file_name']} ({error}): copy it again"
-        ) from None
 
 
 def _decode(segmentations: list[Any], record: Record) -> NDArray[np.bool_]:
