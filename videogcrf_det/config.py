@@ -49,16 +49,19 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.SELF_COUPLING = "psd"
     # Temporal couplings fade as exp(-distance / DISTANCE_DECAY) with the distance in frames.
     # 2.0: neighbours at distances 1, 2, 3 count 0.61, 0.37, 0.22. 0.0: all count 1, the paper.
+    # Trained, from this value on, if LEARN_DISTANCE_DECAY.
     cfg.MODEL.VIDEO_GCRF.DISTANCE_DECAY = 0.0
+    cfg.MODEL.VIDEO_GCRF.LEARN_DISTANCE_DECAY = False
     # Weight of the unary term against the couplings, above 0; trained if LEARN_LAMBDA.
     cfg.MODEL.VIDEO_GCRF.LAMBDA = 1.0
     cfg.MODEL.VIDEO_GCRF.LEARN_LAMBDA = False
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
-    # "cg": conjugate gradients, Algorithm 1.
-    cfg.MODEL.VIDEO_GCRF.SOLVER = "cg"
-    # A system counts as solved at this relative residual ...
+    # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
+    # paper. "auto": the direct one, unless the shapes of the system favour the other.
+    cfg.MODEL.VIDEO_GCRF.SOLVER = "auto"
+    # A system counts as solved at this relative residual.
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
-    # ... and is given up, with a warning, after so many iterations.
+    # Conjugate gradients give up, with a warning, after so many iterations.
     cfg.MODEL.VIDEO_GCRF.MAX_ITERS = 200

@@ -1,16 +1,19 @@
 """x = H^-1 b with gradients in closed form: nothing of the solver is unrolled."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from videogcrf_det.gcrf.cg import CGResult, IndefiniteError, conjugate_gradient
-from videogcrf_det.gcrf.operator import SpatioTemporalOperator
+from videogcrf_det.gcrf.cg import IndefiniteError, conjugate_gradient
+from videogcrf_det.gcrf.direct import Factors, coupling_root, factorise, is_cheaper, solve
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
 
-SOLVERS = ("cg",)
+SOLVERS = ("auto", "direct", "cg")
 
 
 class ConvergenceWarning(UserWarning):
@@ -24,7 +27,7 @@ def gcrf_inference(
     coupling: Tensor | None,
     lam: Tensor | float,
     *,
-    solver: str = "cg",
+    solver: str = "auto",
     rtol: float = 1e-5,
     max_iters: int = 200,
 ) -> Tensor:
@@ -36,9 +39,11 @@ def gcrf_inference(
         dLoss/dlam = -<z, x>       dLoss/dT_v = -[Tx_v z_v' + Tz_v x_v']
                                    dLoss/dW[v, u] = -<T_v z_v, T_u x_u>
 
-    so the backward pass is one more solve, and the memory it needs does not depend on the number
-    of iterations. There is no second derivative. Half-precision inputs are solved in float32,
-    under autocast too.
+    so the backward pass is one more solve; the direct solver has the factors for it already, and
+    ``A_v x_v`` and ``Tx_v`` come with its solution. No memory depends on a number of iterations.
+    There is no second derivative. Half-precision inputs are solved in float32, under autocast too.
+
+    A unary whose columns are contiguous (``features.flatten(-2).mT``) is taken without a copy.
 
     Args:
         unary: b (B, V, N, C).
@@ -46,9 +51,12 @@ def gcrf_inference(
         temporal: T (B, V, Dt, N), or None: frames then do not see each other.
         coupling: W (V, V), symmetric; see temporal_coupling. None with ``temporal=None``.
         lam: lam > 0, a number or a scalar tensor.
-        solver: ``"cg"``, Algorithm 1 of the paper.
+        solver: ``"direct"``, exact whatever the condition of H; ``"cg"``, Algorithm 1 of the paper;
+            ``"auto"``, the direct one unless 10 iterations of the other take less time, which is
+            so for large embeddings with few columns and for long clips with a dense W of high rank.
         rtol: relative residual at which a column counts as solved, forward and backward.
-        max_iters: steps after which to give up, with one ConvergenceWarning per process.
+        max_iters: steps after which conjugate gradients give up. A residual above ``rtol`` at the
+            end is one ConvergenceWarning per process.
 
     Returns:
         x (B, V, N, C), in the dtype of ``unary``.
@@ -64,13 +72,16 @@ def gcrf_inference(
     _check(unary, spatial, temporal, coupling, lam, solver)
     dtype = torch.promote_types(unary.dtype, torch.float32)
     lam = torch.as_tensor(lam, dtype=dtype, device=unary.device)
-    inputs = [t if t is None else t.to(dtype) for t in (unary, spatial, temporal, coupling)]
+    others = [t if t is None else t.to(dtype) for t in (spatial, temporal, coupling)]
     with torch.autocast(unary.device.type, enabled=False):
-        x = _Inference.apply(*inputs, lam, rtol, max_iters)
+        rows = unary.to(dtype).mT.contiguous()
+        x = _Inference.apply(rows, *others, lam, solver, rtol, max_iters).mT
     return x.to(unary.dtype)
 
 
 class _Inference(torch.autograd.Function):
+    """Unaries and results as rows (B, V, C, N), the layout of feature maps."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -79,66 +90,125 @@ class _Inference(torch.autograd.Function):
         temporal: Tensor | None,
         coupling: Tensor | None,
         lam: Tensor,
+        solver: str,
         rtol: float,
         max_iters: int,
     ) -> Tensor:
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
-        x = _solve(operator, unary, rtol, max_iters)
-        ctx.save_for_backward(x, spatial, temporal, coupling, lam)
+        with _explained(operator, unary):
+            factors = _factors(operator, unary.shape[2], solver)
+            x, ax, tx = _solve(operator, factors, unary.mT, rtol, max_iters)
+            if not (ax.isfinite().all() and tx.isfinite().all()):
+                raise ValueError("the solution overflows: the embeddings or the unaries are huge")
+        # everything, to be dropped and made again by torch.utils.checkpoint
+        inputs = (spatial, temporal, coupling, lam)
+        ctx.save_for_backward(*inputs, x, ax, tx, *(factors or ()))
         ctx.rtol, ctx.max_iters = rtol, max_iters
-        return x
+        return x.mT
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, spatial, temporal, coupling, lam = ctx.saved_tensors
-        _, need_spatial, need_temporal, need_coupling, need_lam, *_ = ctx.needs_input_grad
+        spatial, temporal, coupling, lam, x, ax, tx, *rest = ctx.saved_tensors
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
+        factors = Factors(*rest) if rest else None
+        needs = ctx.needs_input_grad
         with torch.autocast(grad.device.type, enabled=False):
-            if grad.isfinite().all():
-                z = _solve(operator, grad, ctx.rtol, ctx.max_iters)
-            else:  # gradient scaling lets this happen and looks out for it
-                z = torch.full_like(grad, torch.nan)
-            ex, ez = operator.embedding @ x, operator.embedding @ z
-            grads: list[Tensor | None] = [z, None, None, None, None]
-            if need_spatial or need_temporal:
-                grad_embedding = -(operator.mix(ex) @ z.mT + operator.mix(ez) @ x.mT)
-                grads[1], grads[2] = grad_embedding.tensor_split([operator.spatial_dim], dim=2)
-            if need_coupling:
-                tx, tz = ex[:, :, operator.spatial_dim :], ez[:, :, operator.spatial_dim :]
-                grads[3] = -torch.einsum("bvdc,budc->vu", tz, tx)
-            if need_lam:
-                grads[4] = -(z * x).sum()
-        needed = zip(grads, ctx.needs_input_grad, strict=False)
-        return (*(grad if need else None for grad, need in needed), None, None)
+            if factors is None and not grad.sum().isfinite():
+                # gradient scaling lets this happen and looks out for it
+                z = torch.full_like(grad, torch.nan).mT
+                az, tz = operator.project(z)
+            else:
+                with _explained(operator, grad):
+                    z, az, tz = _solve(operator, factors, grad.mT, ctx.rtol, ctx.max_iters)
+            grads: list[Tensor | None] = [z.mT, None, None, None, None]
+            if needs[1]:
+                grads[1] = _embedding_gradient(ax, z, az, x)
+            if needs[2]:
+                grads[2] = _embedding_gradient(tx, z, tz, x)
+            if needs[3]:
+                own = embed(operator.temporal, z), embed(operator.temporal, x)
+                grads[3] = -torch.einsum("bvdc,budc->vu", *own)
+            if needs[4]:
+                grads[4] = -torch.einsum("bvcn,bvcn->", z.mT, x.mT)
+        return (*grads, None, None, None)
 
 
-def _solve(operator: SpatioTemporalOperator, rhs: Tensor, rtol: float, max_iters: int) -> Tensor:
+def _embedding_gradient(px: Tensor, z: Tensor, pz: Tensor, x: Tensor) -> Tensor:
+    """``-(px z' + pz x')`` (B, V, D, N) for px, pz (B, V, D, C) and x, z (B, V, N, C)."""
+    # written once before it is added to, on a CPU: products into fresh memory are far slower
+    grad = torch.zeros(*px.shape[:3], z.shape[2], dtype=z.dtype, device=z.device)
+    for y, p in ((px, z), (pz, x)):
+        grad.flatten(0, 1).baddbmm_(y.flatten(0, 1), p.mT.flatten(0, 1), alpha=-1)
+    return grad
+
+
+@contextlib.contextmanager
+def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None]:
+    """Say what a solver stumbled over, and what to do about it."""
     try:
-        result = conjugate_gradient(operator.matvec, rhs, rtol=rtol, max_iters=max_iters)
-    except IndefiniteError as error:
-        raise IndefiniteError(
-            f"{error}, with lam = {operator.lam:g}; the temporal coupling is indefinite: "
-            'use self_coupling="psd" (MODEL.VIDEO_GCRF.SELF_COUPLING), or a larger lam '
-            "(MODEL.VIDEO_GCRF.LAMBDA)"
-        ) from None
+        yield
+    except (IndefiniteError, ValueError) as error:
+        named = ("unary", unary), ("spatial", operator.spatial), ("temporal", operator.temporal)
+        for name, values in named:
+            if not values.isfinite().all():
+                raise ValueError(
+                    f"{name} holds values that are not finite: in training, lower the learning rate"
+                ) from None
+        if isinstance(error, ValueError):
+            raise
+        cure = "a larger lam (MODEL.VIDEO_GCRF.LAMBDA)"
+        if coupling_root(operator.coupling).signs is None:
+            cure = f"use {cure}, or smaller embeddings"
+        else:
+            psd = 'self_coupling="psd" (MODEL.VIDEO_GCRF.SELF_COUPLING)'
+            cure = f"the temporal coupling is indefinite: use {psd}, or {cure}"
+        raise IndefiniteError(f"{error}, with lam = {operator.lam:g}; {cure}") from None
+
+
+def _factors(operator: SpatioTemporalOperator, columns: int, solver: str) -> Factors | None:
+    """What the direct solver needs; None: conjugate gradients are to be used."""
+    if solver == "cg":
+        return None
+    root = coupling_root(operator.coupling)
+    if solver == "auto" and not is_cheaper(operator, root, columns):
+        return None
+    return factorise(operator, root)
+
+
+def _solve(
+    operator: SpatioTemporalOperator,
+    factors: Factors | None,
+    rhs: Tensor,
+    rtol: float,
+    max_iters: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x (B, V, N, C), ``A_v x_v`` (B, V, Ds, C) and ``sum_u W[v, u] T_u x_u`` (B, V, Dt, C)."""
+    if factors is not None:
+        direct = solve(operator, factors, rhs, rtol)
+        if (direct.residual > 10 * rtol).any():  # rounding has its share
+            cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+            _warn_once("rounding left the direct solver", direct.residual, rtol, cures)
+        return direct.solution, direct.spatial, direct.temporal
+    result = conjugate_gradient(operator.matvec, rhs, rtol=rtol, max_iters=max_iters)
     if not result.converged.all():
-        _warn_once(result, rhs, rtol)
-    return result.solution
+        norm = rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
+        after = f"conjugate gradients stopped after {int(result.num_iters.max())} iterations"
+        cures = "MODEL.VIDEO_GCRF.MAX_ITERS, MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+        _warn_once(after, result.residual_norm / norm, rtol, cures)
+    return result.solution, *operator.project(result.solution)
 
 
 _warned: set[str] = set()
 
 
-def _warn_once(result: CGResult, rhs: Tensor, rtol: float) -> None:
+def _warn_once(what: str, residual: Tensor, rtol: float, cures: str) -> None:
     if "convergence" in _warned:
         return
     _warned.add("convergence")
-    relative = result.residual_norm / rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
     warnings.warn(
-        f"conjugate gradients stopped after {int(result.num_iters.max())} iterations at a relative "
-        f"residual of {float(relative.max()):.1e}, above {rtol:.1e}: raise "
-        "MODEL.VIDEO_GCRF.MAX_ITERS, MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA (said once)",
+        f"{what} at a relative residual of {float(residual.max()):.1e}, above {rtol:.1e}: raise "
+        f"{cures} (said once)",
         ConvergenceWarning,
         stacklevel=4,
     )
@@ -172,8 +242,3 @@ def _check(
         )
     if not torch.as_tensor(lam).item() > 0:
         raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")
-    for name, values in (("unary", unary), ("spatial", spatial), ("temporal", temporal)):
-        if values is not None and not values.isfinite().all():
-            raise ValueError(
-                f"{name} holds values that are not finite: in training, lower the learning rate"
-            )

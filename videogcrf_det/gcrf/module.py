@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,8 @@ class VideoGCRF(nn.Module):
         temporal_dim: Dt, the size of the temporal embedding; 0 gives the spatial CRF.
         num_convs: 3x3 convolutions of a branch before the embedding layer.
         conv_dim: their channels.
-        neighbourhood, self_coupling, distance_decay: see temporal_coupling.
+        neighbourhood, self_coupling, distance_decay: see temporal_coupling. With
+            ``learn_distance_decay`` the start of a parameter that stays positive.
         lam: lam > 0. With ``learn_lam`` the start of a parameter that stays positive.
         fusion: ``"residual"`` or ``"replace"``.
         solver, rtol, max_iters: see gcrf_inference.
@@ -98,10 +100,11 @@ class VideoGCRF(nn.Module):
         neighbourhood: str = "fc",
         self_coupling: str = "psd",
         distance_decay: float | None = None,
+        learn_distance_decay: bool = False,
         lam: float = 1.0,
         learn_lam: bool = False,
         fusion: str = "residual",
-        solver: str = "cg",
+        solver: str = "auto",
         rtol: float = 1e-5,
         max_iters: int = 200,
     ) -> None:
@@ -121,13 +124,14 @@ class VideoGCRF(nn.Module):
             raise ValueError(f"unknown solver {solver!r}: use one of {', '.join(SOLVERS)}")
         if not lam > 0:
             raise ValueError(f"lam must be above 0, got {lam}")
+        if learn_distance_decay and distance_decay is None:
+            raise ValueError("learn_distance_decay needs a distance_decay to start from")
         temporal_coupling(1, neighbourhood, self_coupling, distance_decay)  # checks the names now
 
         self.layout = layout
         self.num_labels = num_labels or 1
         self.neighbourhood = neighbourhood
         self.self_coupling = self_coupling
-        self.distance_decay = distance_decay
         self.fusion = fusion
         self.solver = solver
         self.rtol = rtol
@@ -140,22 +144,35 @@ class VideoGCRF(nn.Module):
 
         self.spatial = branch(spatial_dim)
         self.temporal = branch(temporal_dim)
-        # stored as log(lam): it stays positive, and a fixed lam travels with the weights as well
-        log_lam = torch.tensor(math.log(lam))
-        if learn_lam:
-            self.log_lam = nn.Parameter(log_lam)
-        else:
-            self.register_buffer("log_lam", log_lam)
+        # as logarithms they stay positive, and fixed ones travel with the weights as well
+        self._add_scalar("log_lam", lam, learn_lam)
+        self._add_scalar("log_distance_decay", distance_decay, learn_distance_decay)
         if fusion == "residual":
             channels = in_channels if layout == "shared" else self.num_labels
             self.output = nn.Conv2d(channels, channels, kernel_size=1)
             for parameter in self.output.parameters():
                 nn.init.zeros_(parameter)
 
+    log_lam: Tensor
+    log_distance_decay: Tensor | None
+
+    def _add_scalar(self, name: str, value: float | None, learn: bool) -> None:
+        log = None if value is None else torch.tensor(math.log(value))
+        if learn and log is not None:
+            self.register_parameter(name, nn.Parameter(log))
+        else:
+            self.register_buffer(name, log)
+
     @property
     def lam(self) -> Tensor:
         """lam, a positive scalar."""
         return self.log_lam.exp()
+
+    def coupling(self, num_frames: int) -> Tensor:
+        """W (V, V) for clips of V frames, on the CPU."""
+        log_decay = self.log_distance_decay
+        decay = None if log_decay is None else log_decay.exp().cpu()
+        return temporal_coupling(num_frames, self.neighbourhood, self.self_coupling, decay)
 
     def forward(
         self,
@@ -215,31 +232,36 @@ class VideoGCRF(nn.Module):
     def _smooth(
         self, unary: Tensor, spatial: Tensor | None, temporal: Tensor | None, lengths: list[int]
     ) -> Tensor:
-        """lam H^-1 unary of every clip, (M, C, H, W); clips of one length are solved together."""
+        """lam H^-1 unary of every clip, (M, C, H, W)."""
         lam = self.lam
-        # right-hand sides: (M, N, 1) with N = (label, position), or (M, P, C)
-        rhs = unary.flatten(1)[..., None] if self.layout == "per_label" else unary.flatten(2).mT
-        firsts = [sum(lengths[:clip]) for clip in range(len(lengths))]
-        solved = torch.empty_like(rhs)
-        for length in sorted(set(lengths)):
-            starts = [first for first, size in zip(firsts, lengths, strict=True) if size == length]
-            index = torch.tensor(starts)[:, None] + torch.arange(length)  # (B, V) frames
-            index = index.to(rhs.device)
-            coupling = temporal_coupling(
-                length, self.neighbourhood, self.self_coupling, self.distance_decay
-            )
-            x = gcrf_inference(
-                rhs[index],
-                None if spatial is None else spatial[index],
-                None if temporal is None else temporal[index],
-                coupling.to(rhs),
+        # right-hand sides as rows: (M, 1, N) with N = (label, position), or (M, C, P)
+        rows = unary.flatten(1)[:, None] if self.layout == "per_label" else unary.flatten(2)
+
+        def clips(values: Tensor | None) -> list[Any]:
+            equal = len(set(lengths)) == 1  # then all at once
+            if values is None:
+                return [None] * (1 if equal else len(lengths))
+            if equal:
+                return [values.unflatten(0, (-1, lengths[0]))]
+            return [clip[None] for clip in values.split(lengths)]
+
+        solved = [
+            lam
+            * gcrf_inference(
+                clip.mT,
+                clip_spatial,
+                clip_temporal,
+                self.coupling(clip.shape[1]).to(clip),
                 lam,
                 solver=self.solver,
                 rtol=self.rtol,
                 max_iters=self.max_iters,
+            ).mT.flatten(0, 1)
+            for clip, clip_spatial, clip_temporal in zip(
+                clips(rows), clips(spatial), clips(temporal), strict=True
             )
-            solved = solved.index_put((index,), lam * x)
-        return (solved if self.layout == "per_label" else solved.mT).reshape(unary.shape)
+        ]
+        return (solved[0] if len(solved) == 1 else torch.cat(solved)).view(unary.shape)
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

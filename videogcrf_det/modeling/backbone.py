@@ -132,6 +132,7 @@ def build_video_gcrf_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VideoGCRF
             neighbourhood=options.NEIGHBOURHOOD,
             self_coupling=options.SELF_COUPLING,
             distance_decay=options.DISTANCE_DECAY or None,
+            learn_distance_decay=options.LEARN_DISTANCE_DECAY,
             lam=options.LAMBDA,
             learn_lam=options.LEARN_LAMBDA,
             fusion=options.FUSION,

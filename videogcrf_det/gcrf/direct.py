@@ -1,0 +1,214 @@
+"""The exact solver: two passes over the embeddings, whatever the condition of the system.
+
+With ``W = R' S R``, S a diagonal of signs (all of them 1 where W is positive semidefinite), and F
+the rows ``A_v`` of all frames on top of the rows ``sum_v R[j, v] T_v``, H is ``lam I + F' S F`` and
+by Woodbury's identity
+
+    x = (b - F' y) / lam,       (lam S + F F') y = F b.
+
+The small system is an arrowhead, a block ``lam I + A_v A_v'`` for each frame and a border: the
+frames are eliminated one by one, which leaves one block for each row of R. Its solution holds,
+frame by frame, ``A_v x_v`` and ``sum_u W[v, u] T_u x_u``: what the gradients of the embeddings are
+made of. docs/method.md has the derivation.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from videogcrf_det.gcrf.band import band_cholesky, band_solve
+from videogcrf_det.gcrf.cg import IndefiniteError
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+
+# solver="auto" takes conjugate gradients to need so many iterations ...
+CG_ITERS = 10
+# ... and a pass over the embeddings with up to so many columns to take the time of so many.
+MEMORY_BOUND_COLUMNS = 12
+
+
+class Root(NamedTuple):
+    """``W = R' S R``."""
+
+    matrix: Tensor  # R (r, V), in float64 on the CPU
+    signs: Tensor | None  # the diagonal of S (r,); None: W is positive semidefinite, S = I
+    bandwidth: int  # R[j, v] and R[k, v] are both non-zero only where |j - k| is at most this
+
+
+class Factors(NamedTuple):
+    """The small system, factorised for any number of solves."""
+
+    root: Tensor  # R (r, V)
+    frames: Tensor  # L_v (B, V, Ds, Ds), the Cholesky factors of lam I + A_v A_v'
+    border: Tensor  # L_v^-1 A_v T_v' (B, V, Ds, Dt)
+    reduced: Tensor  # of band_cholesky, (B, r, w+1, Dt, Dt), or of LDL', (B, r Dt, r Dt)
+    pivots: Tensor | None  # of LDL', (B, r Dt)
+
+
+class DirectResult(NamedTuple):
+    """The solution, and the products that it comes with."""
+
+    solution: Tensor  # x (B, V, N, C)
+    spatial: Tensor  # A_v x_v (B, V, Ds, C)
+    temporal: Tensor  # sum_u W[v, u] T_u x_u (B, V, Dt, C)
+    residual: Tensor  # |b - H x| / |b|, measured (B,)
+
+
+def coupling_root(coupling: Tensor) -> Root:
+    """Factorise W (V, V), symmetric.
+
+    R has as few rows as W has rank, or the band of W, whichever leaves the smaller band: a single
+    row of ones for ``fc``, V rows that are zero but for w + 1 columns each where frames further
+    apart than w are not coupled.
+    """
+    weights = coupling.detach().double().cpu()
+    values, vectors = torch.linalg.eigh(weights)
+    largest, least = float(values.abs().max()), float(values[0])
+    rounding = len(weights) * largest
+    signs = None
+    if least < -rounding * torch.finfo(coupling.dtype).eps:
+        kept = values.abs() > rounding * torch.finfo(coupling.dtype).eps
+        signs = values[kept].sign()
+    else:
+        shift = max(0.0, -least) + rounding * torch.finfo(torch.double).eps
+        kept = values > shift
+        row, column = weights.nonzero(as_tuple=True)
+        band = int((column - row).max()) if largest else 0
+        if band < kept.sum():
+            identity = torch.eye(len(weights), dtype=torch.double)
+            return Root(torch.linalg.cholesky(weights + shift * identity).mT, None, band)
+    matrix = values[kept].abs().sqrt()[:, None] * vectors[:, kept].mT
+    return Root(matrix, signs, max(len(matrix) - 1, 0))
+
+
+def is_cheaper(operator: SpatioTemporalOperator, root: Root, columns: int) -> bool:
+    """Whether a direct solve takes less time than CG_ITERS iterations of conjugate gradients.
+
+    Both in multiply-adds of one clip, from V, N, Ds, Dt, C and r. A pass over the embeddings with
+    few columns waits for memory: it counts as one with MEMORY_BOUND_COLUMNS.
+    """
+    _, frames, spatial, size = operator.spatial.shape
+    temporal = operator.temporal.shape[2]
+    one_pass = frames * size * (spatial + temporal) * max(columns, MEMORY_BOUND_COLUMNS)
+    gram = frames * size * (spatial**2 + spatial * temporal + temporal**2)
+    blocks = frames * spatial * (spatial + temporal) * (spatial + temporal + 2 * columns)
+    rows, width = len(root.matrix), (root.bandwidth + 1) * temporal
+    reduced = rows * temporal * width * (width + 2 * columns)
+    return gram + blocks + reduced < 2 * (CG_ITERS - 1) * one_pass
+
+
+def factorise(operator: SpatioTemporalOperator, root: Root) -> Factors:
+    """Factorise the small system of H: one pass over the embeddings, O(V N D^2).
+
+    Where lam is so small against the embeddings that float32 loses it, the factors are in float64.
+
+    Raises:
+        IndefiniteError: H is not positive definite, or not distinguishable from one that is not.
+    """
+    spatial, temporal, lam = operator.spatial, operator.temporal, operator.lam
+    matrix = root.matrix.to(spatial)
+
+    gram = spatial @ spatial.mT
+    gram.diagonal(dim1=-2, dim2=-1).add_(lam)
+    frames, info = torch.linalg.cholesky_ex(gram)
+    border = torch.linalg.solve_triangular(frames, spatial @ temporal.mT, upper=False)
+    # what eliminating the frames leaves of T_v T_v'
+    left = temporal @ temporal.mT - border.mT @ border
+    if root.signs is None:
+        reduced, positive = band_cholesky(_reduced_band(left, matrix, root.bandwidth, lam))
+        pivots = None
+    else:
+        signs = root.signs.to(matrix)
+        reduced, pivots, positive = _reduced_indefinite(left, matrix, signs, lam)
+
+    if (info == 0).all() and positive.all():
+        return Factors(matrix, frames, border, reduced, pivots)
+    if spatial.dtype != torch.double:
+        return factorise(_in_double(operator), root)
+    raise IndefiniteError("the matrix is not positive definite, or rounding makes it so")
+
+
+def solve(
+    operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor, rtol: float = 1e-5
+) -> DirectResult:
+    """Solve ``H x = rhs`` (B, V, N, C) with the factors of H.
+
+    The residual is measured on a random combination of the columns, which costs little where they
+    are many. Where it is above ``rtol``, one step of iterative refinement follows.
+    """
+    result = DirectResult(*_solve_once(operator, factors, rhs), torch.zeros(()))
+    residual = _residual(operator, rhs, result.solution)
+    if (residual > rtol).any():
+        correction = _solve_once(operator, factors, rhs - operator.matvec(result.solution))
+        for values, change in zip(result, correction, strict=False):
+            values += change
+        residual = _residual(operator, rhs, result.solution)
+    return result._replace(residual=residual)
+
+
+def _solve_once(
+    operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    root, frames, border, reduced, pivots = factors
+    if root.dtype != rhs.dtype:
+        x, spatial, temporal = _solve_once(_in_double(operator), factors, rhs.double())
+        return x.to(rhs.dtype), spatial.to(rhs.dtype), temporal.to(rhs.dtype)
+
+    spatial = torch.linalg.solve_triangular(frames, embed(operator.spatial, rhs), upper=False)
+    temporal = embed(operator.temporal, rhs) - border.mT @ spatial
+    mixed = torch.einsum("jv,bvdc->bjdc", root, temporal)
+    if pivots is None:
+        mixed = band_solve(reduced, mixed)
+    else:
+        solved = torch.linalg.ldl_solve(reduced, pivots, mixed.flatten(1, 2))
+        mixed = solved.view(mixed.shape)
+    temporal = torch.einsum("jv,bjdc->bvdc", root, mixed)
+    spatial = torch.linalg.solve_triangular(frames.mT, spatial - border @ temporal, upper=True)
+    scale = 1 / operator.lam
+    return operator.spread(rhs, spatial, temporal, beta=scale, alpha=-scale), spatial, temporal
+
+
+def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
+    """``|b - H x| / |b|`` (B,) of one random combination of the columns of rhs and of x."""
+    columns = rhs.shape[-1]
+    generator = torch.Generator().manual_seed(0)  # the user's random numbers are left alone
+    signs = torch.randint(2, (1, columns), generator=generator).mul(2).sub(1).to(rhs)
+    rhs, x = (signs @ rhs.mT).mT, (signs @ x.mT).mT
+    # in float64, lest the squares of small gradients be lost
+    residual = (rhs - operator.matvec(x)).flatten(1).double().norm(dim=1)
+    norm = rhs.flatten(1).double().norm(dim=1)
+    return residual / norm.clamp(min=torch.finfo(torch.double).tiny)
+
+
+def _reduced_band(left: Tensor, root: Tensor, band: int, lam: float) -> Tensor:
+    """``lam I + R left R'`` in blocks, (B, r, w+1, Dt, Dt), for band_cholesky."""
+    rows = len(root)
+    # block j + o, j is the sum over v of R[j + o, v] R[j, v] left_v
+    weights = root.new_zeros(rows, band + 1, root.shape[1])
+    for offset in range(min(band + 1, rows)):
+        weights[: rows - offset, offset] = root[offset:] * root[: rows - offset]
+    blocks = torch.einsum("jov,bvde->bjode", weights, left)
+    blocks[:, :, 0].diagonal(dim1=-2, dim2=-1).add_(lam)
+    return blocks
+
+
+def _reduced_indefinite(
+    left: Tensor, root: Tensor, signs: Tensor, lam: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LDL' of ``lam S + R left R'``, its pivots, and whether H is positive definite, (B,) bool."""
+    matrix = torch.einsum("jv,kv,bvde->bjdke", root, root, left).flatten(3).flatten(1, 2)
+    signs = signs.repeat_interleave(left.shape[-1])
+    matrix.diagonal(dim1=-2, dim2=-1).add_(lam * signs)
+    factor, pivots, _ = torch.linalg.ldl_factor_ex(matrix)
+    # H is positive definite if and only if this matrix has as many negative eigenvalues as S
+    # (Sylvester). D shows them: 1x1 blocks below zero, and one for each 2x2 block, whose two rows
+    # have negative pivots.
+    single = (pivots > 0) & (factor.diagonal(dim1=-2, dim2=-1) < 0)
+    negative = single.sum(dim=1) + (pivots < 0).sum(dim=1) // 2
+    return factor, pivots, negative == (signs < 0).sum()
+
+
+def _in_double(operator: SpatioTemporalOperator) -> SpatioTemporalOperator:
+    return SpatioTemporalOperator(
+        operator.spatial.double(), operator.temporal.double(), operator.coupling, operator.lam
+    )
