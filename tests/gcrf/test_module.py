@@ -337,6 +337,62 @@ def test_learned_lam_stays_positive():
     close(module(features), reference_output(module, features))
 
 
+@pytest.mark.parametrize("neighbourhood", ["fc", "2", "4", "6ms"])
+def test_gradient_of_a_learned_distance_decay(neighbourhood):
+    module = make(neighbourhood=neighbourhood, distance_decay=2.0, learn_distance_decay=True)
+    module = module.double()
+    features, _ = inputs("shared", 5)
+    weight = torch.randn_like(features)
+
+    def loss():
+        return (module(features.double()) * weight).sum()
+
+    loss().backward()
+    parameter = dict(module.named_parameters())["log_distance_decay"]
+    assert parameter.item() == pytest.approx(math.log(2.0))
+    with torch.no_grad():
+        step = 1e-5
+        parameter += step
+        ahead = loss()
+        parameter -= 2 * step
+        slope = (ahead - loss()).item() / (2 * step)
+    assert abs(slope) > 1e-3
+    assert parameter.grad.item() == pytest.approx(slope, rel=1e-5)
+
+
+def test_fixed_distance_decay_is_no_parameter_but_is_saved():
+    module = make(distance_decay=3.0)
+    assert not any("decay" in name for name, _ in module.named_parameters())
+    other = make(distance_decay=0.5)
+    features, _ = inputs("shared", 4)
+    assert not torch.equal(other(features), module(features))
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(features), module(features))
+    decaying = torch.exp(-torch.arange(4.0)[1:] / 3.0)
+    close(other.coupling(4)[0, 1:], decaying, 1e-6)
+
+
+def test_without_a_distance_decay_there_is_none_to_save():
+    assert not any("decay" in name for name in make().state_dict())
+
+
+@pytest.mark.parametrize("self_coupling", ["psd", "zero"])
+@pytest.mark.parametrize("learn", [False, True])
+def test_clips_of_several_lengths_with_a_distance_decay(self_coupling, learn, solver):
+    module = make(
+        self_coupling=self_coupling,
+        distance_decay=1.5,
+        learn_distance_decay=learn,
+        solver=solver,
+        lam=200.0,
+    )
+    lengths = [3, 1, 4]
+    features, _ = inputs("shared", sum(lengths))
+    alone = [module(part) for part in features.split(lengths)]
+    close(module(features, lengths), torch.cat(alone), 1e-5)
+    assert (module(features) - torch.cat(alone)).abs().max() > 1e-3
+
+
 def test_the_seed_decides():
     features, _ = inputs("shared", 3)
     first, same, other = make(seed=4), make(seed=4), make(seed=5)
@@ -381,10 +437,11 @@ def test_autocast_runs_in_float32():
 
 def test_solver_options_reach_the_solver():
     features, _ = inputs("shared", 3)
-    exact = make(rtol=1e-6)(features)
-    assert not torch.equal(make(rtol=0.3)(features), exact)
+    exact = make(solver="cg", rtol=1e-6)(features)
+    assert not torch.equal(make(solver="cg", rtol=0.3)(features), exact)
+    assert not torch.equal(make(solver="direct")(features), exact)
     with pytest.warns(UserWarning, match="after 2 iterations"):
-        make(max_iters=2)(features)
+        make(solver="cg", max_iters=2)(features)
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -400,6 +457,8 @@ def test_solver_options_reach_the_solver():
         ({"spatial_dim": 0, "temporal_dim": 0}, "spatial_dim=0, temporal_dim=0"),
         ({"spatial_dim": -1}, "spatial_dim=-1"),
         ({"lam": 0.0}, "lam must be above 0.*0.0"),
+        ({"solver": "lu"}, "unknown solver 'lu'.*auto, direct, cg"),
+        ({"learn_distance_decay": True}, "learn_distance_decay needs a distance_decay"),
         ({"neighbourhood": "3"}, "unknown neighbourhood '3'"),
         ({"self_coupling": "none"}, "unknown self_coupling 'none'"),
         ({"distance_decay": -1.0}, "distance_decay.*-1.0"),
@@ -442,8 +501,8 @@ def test_module_equals_function():
 
 
 @pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_gradients_through_the_layer_equal_finite_differences(layout):
-    module = make(layout, fusion="replace").double()
+def test_gradients_through_the_layer_equal_finite_differences(layout, solver):
+    module = make(layout, fusion="replace", solver=solver).double()
     module.rtol = 1e-13
     features, unary = inputs(layout, 3, 2, 3)
     features = features.double().requires_grad_()

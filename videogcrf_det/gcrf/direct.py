@@ -134,16 +134,31 @@ def solve(
     """Solve ``H x = rhs`` (B, V, N, C) with the factors of H.
 
     The residual is measured on a random combination of the columns, which costs little where they
-    are many. Where it is above ``rtol``, one step of iterative refinement follows.
+    are many. Where it is above ``rtol``, one step of iterative refinement follows; where that does
+    not help and rounding of x is no excuse, the factors are made again in float64.
     """
-    result = DirectResult(*_solve_once(operator, factors, rhs), torch.zeros(()))
-    residual = _residual(operator, rhs, result.solution)
+    x, spatial, temporal = _solve_once(operator, factors, rhs)
+    residual = _residual(operator, rhs, x)
     if (residual > rtol).any():
-        correction = _solve_once(operator, factors, rhs - operator.matvec(result.solution))
-        for values, change in zip(result, correction, strict=False):
-            values += change
-        residual = _residual(operator, rhs, result.solution)
-    return result._replace(residual=residual)
+        refined = _refine(operator, factors, rhs, x)
+        after = _residual(operator, rhs, refined[0])
+        if after.max() < residual.max():
+            (x, spatial, temporal), residual = refined, after
+        inexact = (residual > rtol) & (residual > 10 * _rounding(operator, rhs, x))
+        if inexact.any() and factors.root.dtype != torch.double:
+            root = coupling_root(operator.coupling)
+            return solve(operator, factorise(_in_double(operator), root), rhs, rtol)
+    return DirectResult(x, spatial, temporal, residual)
+
+
+def _refine(
+    operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of iterative refinement, and the products that belong to its result."""
+    spatial, temporal = operator.project(x)
+    residual = rhs - operator.spread(x, spatial, temporal, beta=operator.lam)
+    change = _solve_once(operator, factors, residual)
+    return x + change[0], spatial + change[1], temporal + change[2]
 
 
 def _solve_once(
@@ -169,15 +184,29 @@ def _solve_once(
 
 
 def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
-    """``|b - H x| / |b|`` (B,) of one random combination of the columns of rhs and of x."""
-    columns = rhs.shape[-1]
-    generator = torch.Generator().manual_seed(0)  # the user's random numbers are left alone
-    signs = torch.randint(2, (1, columns), generator=generator).mul(2).sub(1).to(rhs)
+    """``|b - H x| / |b|`` (B,) of a random combination of the columns of rhs and of x."""
+    signs = _random_signs(1, rhs.shape[-1]).to(rhs)
     rhs, x = (signs @ rhs.mT).mT, (signs @ x.mT).mT
-    # in float64, lest the squares of small gradients be lost
-    residual = (rhs - operator.matvec(x)).flatten(1).double().norm(dim=1)
-    norm = rhs.flatten(1).double().norm(dim=1)
-    return residual / norm.clamp(min=torch.finfo(torch.double).tiny)
+    return _norm(rhs - operator.matvec(x)) / _norm(rhs)
+
+
+def _rounding(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
+    """What a change of x in its last digit makes of that residual (B,)."""
+    signs = _random_signs(1, rhs.shape[-1]).to(rhs)
+    rhs, x = (signs @ rhs.mT).mT, (signs @ x.mT).mT
+    digit = x * _random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
+    return _norm(operator.matvec(digit)) / _norm(rhs)
+
+
+def _random_signs(*shape: int) -> Tensor:
+    """1 and -1, the same at every call; the user's random numbers are left alone."""
+    return 1 - 2 * torch.randint(2, shape, generator=torch.Generator().manual_seed(0))
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Of each clip, above 0: in float64, lest the squares of small numbers be lost."""
+    norm = values.flatten(1).double().norm(dim=1)
+    return norm.clamp(min=torch.finfo(torch.double).tiny)
 
 
 def _reduced_band(left: Tensor, root: Tensor, band: int, lam: float) -> Tensor:

@@ -123,9 +123,9 @@ class _Inference(torch.autograd.Function):
                     z, az, tz = _solve(operator, factors, grad.mT, ctx.rtol, ctx.max_iters)
             grads: list[Tensor | None] = [z.mT, None, None, None, None]
             if needs[1]:
-                grads[1] = _embedding_gradient(ax, z, az, x)
+                grads[1] = embedding_gradient(ax, z, az, x)
             if needs[2]:
-                grads[2] = _embedding_gradient(tx, z, tz, x)
+                grads[2] = embedding_gradient(tx, z, tz, x)
             if needs[3]:
                 own = embed(operator.temporal, z), embed(operator.temporal, x)
                 grads[3] = -torch.einsum("bvdc,budc->vu", *own)
@@ -134,7 +134,7 @@ class _Inference(torch.autograd.Function):
         return (*grads, None, None, None)
 
 
-def _embedding_gradient(px: Tensor, z: Tensor, pz: Tensor, x: Tensor) -> Tensor:
+def embedding_gradient(px: Tensor, z: Tensor, pz: Tensor, x: Tensor) -> Tensor:
     """``-(px z' + pz x')`` (B, V, D, N) for px, pz (B, V, D, C) and x, z (B, V, N, C)."""
     # written once before it is added to, on a CPU: products into fresh memory are far slower
     grad = torch.zeros(*px.shape[:3], z.shape[2], dtype=z.dtype, device=z.device)
@@ -240,5 +240,7 @@ def _check(
         raise ValueError(
             f"coupling must be (V, V) = ({frames}, {frames}), got {tuple(coupling.shape)}"
         )
+    if coupling is not None and not coupling.isfinite().all():
+        raise ValueError("coupling holds values that are not finite")
     if not torch.as_tensor(lam).item() > 0:
         raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")

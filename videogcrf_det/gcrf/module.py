@@ -19,8 +19,6 @@ FUSIONS = ("residual", "replace")
 class EmbeddingBranch(nn.Module):
     """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
 
-    Features are first brought to mean 0 and variance 1 over the channels of each position, so that
-    neither the strength of the coupling nor the condition of the system depends on their scale.
     The last layer starts small but not at zero: the gradient with respect to an embedding is
     proportional to the embedding, so zero is a saddle from which training never moves.
     """
@@ -41,15 +39,13 @@ class EmbeddingBranch(nn.Module):
                 nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Embed features (M, C, H, W); ``valid`` (M, 1, H, W) is 0 on padding, else 1.
+        """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.
 
-        Padding is set to zero before every 3x3 layer, which is what that sees beyond the border
-        of a frame without padding. Embeddings at padding are left for the caller to drop.
+        Padding is zero before every 3x3 layer, which is what that sees beyond the border of a frame
+        without padding. Embeddings at padding are left for the caller to drop.
         """
-        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
-        features = (features - mean) * torch.rsqrt(variance + 1e-5)
-        for conv in self.convs:
-            features = conv(features * valid).relu()
+        for index, conv in enumerate(self.convs):
+            features = conv(features * valid if index else features).relu_()
         return self.embed(features)
 
 
@@ -205,7 +201,7 @@ class VideoGCRF(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             # half precision is enough neither for the embeddings nor for the solve
             spatial, temporal = self.embeddings(_at_least_float32(features), valid_sizes)
-            given = _at_least_float32(unary) * _valid_mask(features, valid_sizes)
+            given = _at_least_float32(unary)
             smoothed = self._smooth(given, spatial, temporal, lengths)
         if self.fusion == "replace":
             return smoothed.to(unary.dtype)
@@ -217,9 +213,14 @@ class VideoGCRF(nn.Module):
         """A and T, (M, D, N) each or None where switched off, from features (M, C, H, W).
 
         They are divided by sqrt(P) and zero at padding. Unknowns are ordered by label, position.
+        Features are first brought to mean 0 and variance 1 over the channels of each position, so
+        that neither the strength of the coupling nor the condition of the system depends on their
+        scale.
         """
         valid = _valid_mask(features, valid_sizes)
         scale = valid / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        features = (features - mean) * (torch.rsqrt(variance + 1e-5) * valid)
 
         def embed(branch: EmbeddingBranch | None) -> Tensor | None:
             if branch is None:

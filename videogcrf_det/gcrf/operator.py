@@ -39,7 +39,7 @@ class SpatioTemporalOperator:
         self.spatial = absent if spatial is None else spatial
         self.temporal = absent if temporal is None else temporal
         self.coupling = given.new_zeros([given.shape[1]] * 2) if coupling is None else coupling
-        self.lam = torch.as_tensor(lam).item()
+        self.lam = lam.item() if isinstance(lam, Tensor) else lam
 
     def matvec(self, p: Tensor) -> Tensor:
         """H p for p (B, V, N, C)."""
