@@ -34,7 +34,7 @@ def test_rows_of_table_3(base, row):
             128,
             temporal_dim,
         ) == (cfg.MODEL.VIDEO_GCRF.SPATIAL_DIM, cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM)
-        levels = {"C4": ["res4"], "FPN": ["p2", "p3", "p4", "p5"]}[base]
+        levels = {"C4": ["res4"], "FPN": ["p3", "p4", "p5"]}[base]
         assert levels == cfg.MODEL.VIDEO_GCRF.IN_FEATURES
 
 

@@ -57,9 +57,9 @@ class DirectResult(NamedTuple):
 def coupling_root(coupling: Tensor) -> Root:
     """Factorise W (V, V), symmetric.
 
-    R has as few rows as W has rank, or the band of W, whichever leaves the smaller band: a single
-    row of ones for ``fc``, V rows that are zero but for w + 1 columns each where frames further
-    apart than w are not coupled.
+    R has as few rows as W has rank, or the band of W, whichever leaves less work: a single row of
+    ones for ``fc``, V rows that are zero but for w + 1 columns each where frames further apart than
+    w are not coupled.
     """
     weights = coupling.detach().double().cpu()
     values, vectors = torch.linalg.eigh(weights)
@@ -74,7 +74,7 @@ def coupling_root(coupling: Tensor) -> Root:
         kept = values > shift
         row, column = weights.nonzero(as_tuple=True)
         band = int((column - row).max()) if largest else 0
-        if band < kept.sum():
+        if len(weights) * (band + 1) ** 2 < int(kept.sum()) ** 3:  # the work on either band
             identity = torch.eye(len(weights), dtype=torch.double)
             return Root(torch.linalg.cholesky(weights + shift * identity).mT, None, band)
     matrix = values[kept].abs().sqrt()[:, None] * vectors[:, kept].mT
@@ -133,32 +133,43 @@ def solve(
 ) -> DirectResult:
     """Solve ``H x = rhs`` (B, V, N, C) with the factors of H.
 
-    The residual is measured on a random combination of the columns, which costs little where they
-    are many. Where it is above ``rtol``, one step of iterative refinement follows; where that does
-    not help and rounding of x is no excuse, the factors are made again in float64.
+    Where the residual, measured on a few columns, is above ``rtol``, one step of iterative
+    refinement follows, its residual in float64. Where it stays above and rounding of x is no
+    excuse, the factors are made again in float64.
     """
     x, spatial, temporal = _solve_once(operator, factors, rhs)
-    residual = _residual(operator, rhs, x)
-    if (residual > rtol).any():
-        refined = _refine(operator, factors, rhs, x)
-        after = _residual(operator, rhs, refined[0])
-        if after.max() < residual.max():
-            (x, spatial, temporal), residual = refined, after
-        inexact = (residual > rtol) & (residual > 10 * _rounding(operator, rhs, x))
+    result = DirectResult(x, spatial, temporal, _residual(operator, rhs, x))
+    if (result.residual > rtol).any():
+        precise = _in_double(operator)
+        result = _refine(operator, precise, factors, rhs, result)
+        rounding = 10 * _rounding(precise, rhs, result.solution)
+        inexact = (result.residual > rtol) & (result.residual > rounding)
         if inexact.any() and factors.root.dtype != torch.double:
-            root = coupling_root(operator.coupling)
-            return solve(operator, factorise(_in_double(operator), root), rhs, rtol)
-    return DirectResult(x, spatial, temporal, residual)
+            return solve(operator, factorise(precise, coupling_root(operator.coupling)), rhs, rtol)
+    return result
 
 
 def _refine(
-    operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor, x: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of iterative refinement, and the products that belong to its result."""
-    spatial, temporal = operator.project(x)
-    residual = rhs - operator.spread(x, spatial, temporal, beta=operator.lam)
-    change = _solve_once(operator, factors, residual)
-    return x + change[0], spatial + change[1], temporal + change[2]
+    operator: SpatioTemporalOperator,
+    precise: SpatioTemporalOperator,
+    factors: Factors,
+    rhs: Tensor,
+    result: DirectResult,
+) -> DirectResult:
+    """One step of iterative refinement, unless it makes matters worse.
+
+    ``precise`` is H in float64. The products are those of the solution that the step starts from,
+    and what they change by.
+    """
+    old, dtype = result.solution.double(), rhs.dtype
+    spatial, temporal = precise.project(old)
+    residual = rhs - precise.spread(old, spatial, temporal, beta=operator.lam)
+    change = _solve_once(operator, factors, residual.to(dtype))
+    x = result.solution + change[0]
+    before, after = (_residual(precise, rhs, each) for each in (result.solution, x))
+    if after.max() >= before.max():
+        return result._replace(residual=before)
+    return DirectResult(x, spatial.to(dtype) + change[1], temporal.to(dtype) + change[2], after)
 
 
 def _solve_once(
@@ -184,18 +195,21 @@ def _solve_once(
 
 
 def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
-    """``|b - H x| / |b|`` (B,) of a random combination of the columns of rhs and of x."""
-    signs = _random_signs(1, rhs.shape[-1]).to(rhs)
-    rhs, x = (signs @ rhs.mT).mT, (signs @ x.mT).mT
+    """``|b - H x| / |b|`` (B,) of a random combination of some columns of rhs and of x."""
+    rhs, x = _combined(rhs).to(operator.spatial), _combined(x).to(operator.spatial)
     return _norm(rhs - operator.matvec(x)) / _norm(rhs)
 
 
 def _rounding(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
     """What a change of x in its last digit makes of that residual (B,)."""
-    signs = _random_signs(1, rhs.shape[-1]).to(rhs)
-    rhs, x = (signs @ rhs.mT).mT, (signs @ x.mT).mT
+    rhs, x = _combined(rhs), _combined(x)
     digit = x * _random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
-    return _norm(operator.matvec(digit)) / _norm(rhs)
+    return _norm(operator.matvec(digit.to(operator.spatial))) / _norm(rhs)
+
+
+def _combined(columns: Tensor) -> Tensor:
+    some = columns[..., :: max(1, columns.shape[-1] // 16)]  # more would add to the rounding
+    return (_random_signs(1, some.shape[-1]).to(some) @ some.mT).mT
 
 
 def _random_signs(*shape: int) -> Tensor:
@@ -238,6 +252,7 @@ def _reduced_indefinite(
 
 
 def _in_double(operator: SpatioTemporalOperator) -> SpatioTemporalOperator:
+    spatial, temporal, coupling = operator.spatial, operator.temporal, operator.coupling
     return SpatioTemporalOperator(
-        operator.spatial.double(), operator.temporal.double(), operator.coupling, operator.lam
+        spatial.double(), temporal.double(), coupling.double(), operator.lam
     )

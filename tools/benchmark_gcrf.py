@@ -1,0 +1,46 @@
+"""Measure the inference: its solvers against each other, other libraries, and its own limit.
+
+The report is written after every suite, so that an interruption costs no more than one.
+"""
+
+import argparse
+import shlex
+import sys
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/benchmark_gcrf.py                    all of it, on the CPU
+    python tools/benchmark_gcrf.py --device cuda      on a GPU
+    python tools/benchmark_gcrf.py --only limit growth
+"""
+
+
+def main() -> None:
+    import torch
+
+    from videogcrf_det.benchmark import SUITES, Options, run_benchmark
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), metavar="NAME")
+    parser.add_argument(
+        "--output", default="docs/benchmarks", metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument(
+        "--repeats", type=int, default=7, metavar="N", help="runs of each; default: %(default)s"
+    )
+    parser.add_argument(
+        "--shrink", type=int, default=1, metavar="K", help="divide sizes by K: a quick look"
+    )
+    args = parser.parse_args()
+    options = Options(device=args.device, repeats=args.repeats, shrink=args.shrink)
+    command = shlex.join(["python", *sys.argv])
+    for path in run_benchmark(options, args.output, command, args.only):
+        print(path)
+
+
+if __name__ == "__main__":
+    run_tool(main)

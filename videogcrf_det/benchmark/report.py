@@ -1,0 +1,324 @@
+"""Results as JSON, as Markdown tables and as plots."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from videogcrf_det.files import atomic_write
+
+Row = dict[str, Any]
+Table = Callable[[Sequence[Row]], list[str]]
+
+SOLVERS = ("direct", "CG, cached", "CG, not cached")
+CONDITIONS = ("well", "ill")
+STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+COLOURS = {"direct": "#1f77d0", "CG, cached": "#f0802a", "CG, not cached": "#9a9a9a"}
+
+
+def write_report(results: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
+    """Write ``name.json``, ``name.md`` and a plot of each suite into ``folder``.
+
+    Args:
+        results: for each suite ``"rows"`` and ``"machine"``, what it was measured on.
+
+    Returns:
+        The files written.
+    """
+    lines = [
+        "# Benchmark of the inference",
+        "",
+        "Every table was measured in one run, in which the candidates took turns. Times are "
+        "medians, ± is half the range of the runs. Ratios in brackets compare with `direct` in the "
+        "same row.",
+    ]
+    paths = []
+    for suite, result in results.items():
+        title, table, plot = SECTIONS[suite]
+        rows, machine = result["rows"], result["machine"]
+        lines += ["", f"## {title}", "", *table(rows)]
+        if plot is not None:
+            picture = folder / f"{name}_{suite}.png"
+            _save(plot, rows, picture)
+            lines += ["", f"![{title}]({picture.name})"]
+            paths.append(picture)
+        facts = f"{machine['device']}, torch {machine['torch']}, {machine['date']}"
+        lines += ["", f"<sub>{facts}: `{machine['command']}`</sub>"]
+    for suffix, text in ((".md", "\n".join(lines)), (".json", json.dumps(results, indent=1))):
+        path = folder / f"{name}{suffix}"
+        with atomic_write(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def _solver_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| C | V | condition | CG steps | direct: forward | + backward | CG, cached: forward | "
+        "+ backward | CG, not cached: forward | + backward |",
+        "|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for key in dict.fromkeys((r["columns"], r["frames"], r["condition"]) for r in rows):
+        case = {r["solver"]: r for r in rows if (r["columns"], r["frames"], r["condition"]) == key}
+        cells = [_ms(case["direct"], lap) for lap in ("forward", "both")]
+        for solver in SOLVERS[1:]:
+            for lap in ("forward", "both"):
+                cells.append(_with_ratio(case.get(solver), case["direct"], lap))
+        steps = case["CG, cached"]["iterations"]
+        lines.append("| " + " | ".join([*map(str, key), str(steps), *cells]) + " |")
+    worst = {
+        solver: max(r["residual"] for r in rows if r["solver"] == solver) for solver in SOLVERS
+    }
+    lines += [
+        "",
+        "Largest relative residual of any column, in float64: "
+        + ", ".join(f"{solver} {value:.1e}" for solver, value in worst.items())
+        + ".",
+    ]
+    return lines
+
+
+def _condition_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| C | condition of H | direct: forward | + backward | residual | CG steps | "
+        "CG, cached: forward | + backward | residual |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for direct, cg in zip(rows[::2], rows[1::2], strict=True):
+        cells = [f"{direct['columns']}", f"{direct['condition']:.0f}"]
+        cells += [_ms(direct, "forward"), _ms(direct, "both"), f"{direct['residual']:.1e}"]
+        cells += [f"{cg['iterations']}"]
+        cells += [_with_ratio(cg, direct, lap) for lap in ("forward", "both")]
+        lines.append("| " + " | ".join([*cells, f"{cg['residual']:.1e}"]) + " |")
+    return lines
+
+
+def _library_table(rows: Sequence[Row]) -> list[str]:
+    lines = ["| condition | solver | forward | residual |", "|---|---|--:|--:|"]
+    for row in rows:
+        direct = next(
+            r for r in rows if r["solver"] == "direct" and r["condition"] == row["condition"]
+        )
+        time = _ms(row, "forward") if row is direct else _with_ratio(row, direct, "forward")
+        lines.append(f"| {row['condition']} | {row['solver']} | {time} | {row['residual']:.1e} |")
+    return lines
+
+
+def _dense_crf_table(rows: Sequence[Row]) -> list[str]:
+    lines = ["| | frames | time | per frame |", "|---|--:|--:|--:|"]
+    for row in rows:
+        per_frame = 1e3 * row["forward"] / row["frames"]
+        time = _ms(row, "forward")
+        lines.append(f"| {row['solver']} | {row['frames']} | {time} | {per_frame:.1f} ms |")
+    return lines
+
+
+def _growth_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| V | N | neighbourhood | forward + backward | per frame | memory beyond the inputs |",
+        "|--:|--:|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['frames']} | {row['positions']} | {row['neighbourhood']} | "
+            f"{_ms(row, 'both')} | {1e3 * row['both'] / row['frames']:.1f} ms | "
+            f"{row['memory'] / 2**20:.0f} MiB |"
+        )
+    return lines
+
+
+def _limit_table(rows: Sequence[Row]) -> list[str]:
+    rate, bandwidth = rows[0]["flops_per_second"], rows[0]["bytes_per_second"]
+    lines = [
+        f"Measured in the same run: {rate / 1e9:.0f} GFLOP/s (float32 matrix product), "
+        f"{bandwidth / 1e9:.0f} GB/s (copy, bytes read and written).",
+        "",
+        "| N | C | two passes + Gram | limit: with the products of the right-hand sides | "
+        "direct, forward | multiple of the limit |",
+        "|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['positions']} | {row['columns']} | "
+            f"{1e3 * row['embeddings and Gram']:.1f} ms | "
+            f"{1e3 * row['limit']:.1f} ms | {_ms(row, 'forward')} | "
+            f"{row['forward'] / row['limit']:.2f} |"
+        )
+    return lines
+
+
+def _share_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| | without | with | random field | share | embeddings | solver | output |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        solver = row["field"] - row["embeddings"] - row["output"]
+        cells = [_ms(row, "without"), _ms(row, "with"), f"{1e3 * row['field']:.0f} ms"]
+        cells.append(f"**{row['field'] / row['without']:.1%}**")
+        parts = (row["embeddings"], solver, row["output"])
+        cells += [f"{1e3 * part:.0f} ms ({part / row['without']:.1%})" for part in parts]
+        lines.append(f"| {row['detector']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _ms(row: Row, lap: str) -> str:
+    milliseconds = 1e3 * row[lap]
+    digits = 0 if milliseconds >= 100 else 1
+    return f"{milliseconds:.{digits}f} ms ±{row[f'{lap}_spread']:.0%}"
+
+
+def _with_ratio(row: Row | None, direct: Row, lap: str) -> str:
+    if row is None:
+        return ""
+    return f"{_ms(row, lap)} ({row[lap] / direct[lap]:.1f}x)"
+
+
+# ---- plots ---------------------------------------------------------------------------------------
+
+
+def _plot_solvers(figure: Figure, rows: Sequence[Row]) -> None:
+    counts = list(dict.fromkeys(row["columns"] for row in rows))
+    panels = figure.subplots(1, 2 * len(counts), sharey=False, squeeze=False)[0]
+    cases = [(columns, condition) for columns in counts for condition in CONDITIONS]
+    for axes, (columns, condition) in zip(panels, cases, strict=True):
+        for solver in SOLVERS:
+            line = [
+                (row["frames"], 1e3 * row["both"])
+                for row in rows
+                if (row["columns"], row["condition"], row["solver"]) == (columns, condition, solver)
+            ]
+            axes.plot(*zip(*line, strict=True), "o-", color=COLOURS[solver], label=solver)
+        _logarithmic(axes, "frames V")
+        plural = "right-hand side" if columns == 1 else "right-hand sides"
+        axes.set_title(f"{columns} {plural}, {condition}-conditioned")
+    panels[0].set_ylabel("forward + backward, ms")
+    panels[0].legend(frameon=False)
+
+
+def _plot_conditions(figure: Figure, rows: Sequence[Row]) -> None:
+    counts = list(dict.fromkeys(row["columns"] for row in rows))
+    panels = figure.subplots(1, 2 * len(counts))
+    for index, columns in enumerate(counts):
+        times, residuals = panels[2 * index : 2 * index + 2]
+        for solver in SOLVERS[:2]:
+            case = [row for row in rows if (row["columns"], row["solver"]) == (columns, solver)]
+            x = [row["condition"] for row in case]
+            style = {"color": COLOURS[solver], "label": solver}
+            times.plot(x, [1e3 * row["both"] for row in case], "o-", **style)
+            residuals.plot(x, [row["residual"] for row in case], "o-", **style)
+        for axes, title in ((times, "forward + backward, ms"), (residuals, "relative residual")):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlabel("condition of H")
+            axes.set_title(f"{title}, C = {columns}")
+            axes.grid(alpha=0.3)
+        residuals.axhline(1e-5, color="#888888", linestyle=":")
+    panels[0].legend(frameon=False)
+
+
+def _plot_libraries(figure: Figure, rows: Sequence[Row]) -> None:
+    panels = figure.subplots(1, 2)
+    for axes, condition in zip(panels, CONDITIONS, strict=True):
+        case = [row for row in rows if row["condition"] == condition][::-1]
+        names = [row["solver"] for row in case]
+        colours = ["#1f77d0" if name == "direct" else "#b9b9b9" for name in names]
+        bars = axes.barh(names, [1e3 * row["forward"] for row in case], color=colours)
+        axes.bar_label(bars, fmt="%.0f ms", padding=3)
+        axes.set_xscale("log")
+        axes.margins(x=0.25)
+        axes.set_title(f"{condition}-conditioned")
+        axes.set_xlabel("ms")
+
+
+def _plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
+    per_frame, memory, positions = figure.subplots(1, 3)
+    for neighbourhood in dict.fromkeys(row["neighbourhood"] for row in rows):
+        case = [
+            row for row in rows if (row["axis"], row["neighbourhood"]) == ("frames", neighbourhood)
+        ]
+        frames = [row["frames"] for row in case]
+        times = [1e3 * row["both"] / row["frames"] for row in case]
+        per_frame.plot(frames, times, "o-", label=neighbourhood)
+        memory.plot(frames, [row["memory"] / 2**20 for row in case], "o-", label=neighbourhood)
+    _logarithmic(per_frame, "frames V")
+    per_frame.set_yscale("linear")
+    per_frame.set_ylim(bottom=0)
+    per_frame.set_title("ms per frame, forward + backward")
+    per_frame.legend(frameon=False)
+    _logarithmic(memory, "frames V")
+    memory.set_title("memory beyond the inputs, MiB")
+    case = [row for row in rows if row["axis"] == "positions"]
+    line = [(row["positions"], 1e3 * row["both"]) for row in case]
+    positions.plot(*zip(*line, strict=True), "o-")
+    _logarithmic(positions, "positions N, 4 frames")
+    positions.set_title("ms, forward + backward")
+
+
+def _plot_share(figure: Figure, rows: Sequence[Row]) -> None:
+    axes = figure.subplots()
+    names = [row["detector"] for row in rows]
+    left = [0.0] * len(rows)
+    parts = {
+        "embeddings": [row["embeddings"] for row in rows],
+        "solver": [row["field"] - row["embeddings"] - row["output"] for row in rows],
+        "output": [row["output"] for row in rows],
+    }
+    for part, seconds in parts.items():
+        shares = [100 * s / row["without"] for s, row in zip(seconds, rows, strict=True)]
+        axes.barh(names, shares, left=left, label=part)
+        left = [a + b for a, b in zip(left, shares, strict=True)]
+    axes.set_xlabel("% of the detector's time without it")
+    axes.legend(frameon=False)
+
+
+def _logarithmic(axes: Axes, label: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_xlabel(label)
+    axes.grid(alpha=0.3)
+
+
+def _save(plot: Callable[[Figure, Sequence[Row]], None], rows: Sequence[Row], path: Path) -> None:
+    panels = max(2, 2 * len({row.get("columns") for row in rows}))
+    with mpl.rc_context(STYLE), atomic_write(path) as temporary:
+        figure = Figure(figsize=(min(4 * panels, 14), 3.6), layout="constrained", dpi=110)
+        plot(figure, rows)
+        figure.savefig(temporary)
+
+
+# suite -> its title, table and plot
+SECTIONS: dict[str, tuple[str, Table, Callable[[Figure, Sequence[Row]], None] | None]] = {
+    "last_layer": (
+        "Last layer: 12 labels, 321x321, stride 8, D = 128 (N = 20172, C = 1)",
+        _solver_table,
+        _plot_solvers,
+    ),
+    "feature_level": (
+        "Feature level: 480x854, stride 16, D = 128 (N = 1620)",
+        _solver_table,
+        _plot_solvers,
+    ),
+    "conditions": (
+        "Harder systems: V = 4, N = 20172 with C = 1 and N = 1620 with C = 256",
+        _condition_table,
+        _plot_conditions,
+    ),
+    "libraries": (
+        "Other solvers on the feature-level system: V = 4, C = 256",
+        _library_table,
+        _plot_libraries,
+    ),
+    "dense_crf": ("DenseCRF, 321x321, 12 labels, 10 iterations", _dense_crf_table, None),
+    "growth": ("Growth: D = 128, C = 256", _growth_table, _plot_growth),
+    "limit": ("How far from the limit: V = 4, D = 128", _limit_table, None),
+    "share": ("Share of a detector: 4 frames of 480x854", _share_table, _plot_share),
+}

@@ -1,0 +1,112 @@
+"""The benchmark from end to end."""
+
+import dataclasses
+import datetime
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from videogcrf_det.benchmark.report import write_report
+from videogcrf_det.benchmark.share import share_of_detectors
+from videogcrf_det.benchmark.suites import (
+    Options,
+    against_dense_crf,
+    against_libraries,
+    conditions,
+    feature_level,
+    growth,
+    last_layer,
+    limit,
+)
+from videogcrf_det.errors import InputError
+
+SUITES = {
+    "last_layer": last_layer,
+    "feature_level": feature_level,
+    "conditions": conditions,
+    "libraries": against_libraries,
+    "dense_crf": against_dense_crf,
+    "growth": growth,
+    "limit": limit,
+    "share": share_of_detectors,
+}
+
+
+def run_benchmark(
+    options: Options, folder: str | Path, command: str, only: Sequence[str] = ()
+) -> list[Path]:
+    """Measure, and write the report after every suite, named by the kind of device.
+
+    Args:
+        options: how to measure.
+        folder: where the report goes. Suites of an earlier report there that are not measured now
+            stay in it, with the machine and date of their own.
+        command: what to say the report was made by.
+        only: the suites to measure; all if empty.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: there is no such suite, the device is not there, or the report there is damaged.
+    """
+    for name in only:
+        if name not in SUITES:
+            raise InputError(f"there is no suite {name!r}: use some of {', '.join(SUITES)}")
+    device = options.device
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"the device {device} is not available: use --device cpu")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+    path = Path(folder) / f"{device.type}.json"
+    results = _earlier(path)
+    paths: list[Path] = []
+    for name in only or SUITES:
+        with tqdm(desc=f"{name:14}", unit=" runs") as progress:
+            suite = SUITES[name](dataclasses.replace(options, on_run=progress.update))
+            rows = list(suite)
+        results[name] = {"machine": describe(device, command), "rows": rows}
+        ordered = {key: results[key] for key in SUITES if key in results}
+        paths = write_report(ordered, path.parent, path.stem)
+    return paths
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the earlier report {path} cannot be read ({error}): remove it, or choose another "
+            "folder with --output"
+        ) from None
+
+
+def describe(device: torch.device, command: str) -> dict[str, str]:
+    """What a reader has to know of a measurement."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{torch.get_num_threads()} threads of {_processor()}"
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "command": command,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

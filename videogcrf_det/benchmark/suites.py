@@ -1,0 +1,333 @@
+"""What is measured: one function per table of the report, each returning its rows."""
+
+import contextlib
+import multiprocessing
+import resource
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from videogcrf_det.benchmark import rivals
+from videogcrf_det.benchmark.systems import System, make_system
+from videogcrf_det.benchmark.timing import Candidate, Lap, Times, take_turns
+from videogcrf_det.gcrf import conjugate_gradient, gcrf_inference
+
+Row = dict[str, Any]
+
+RESIDUAL = 1e-5
+CONDITIONS = {"well": 10.0, "ill": 100.0}
+LABELS, DIM = 12, 128
+LAST_LAYER_CELLS, FEATURE_CELLS = 41 * 41, 1620  # 321x321 at stride 8; 480x854 at stride 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    repeats: int = 7
+    patience: float = 20.0  # seconds for one candidate, three runs granted
+    shrink: int = 1  # divides sizes, for a quick look
+    on_run: Callable[[], None] = lambda: None
+
+    def time(self, candidates: Mapping[str, Candidate]) -> dict[str, dict[str, Times]]:
+        """Time candidates in turns."""
+        return take_turns(candidates, self.repeats, self.device, self.patience, self.on_run)
+
+    def system(self, frames: int, size: int, columns: int, **more: Any) -> System:
+        """A system with embeddings of size 128."""
+        dim = max(2, DIM // self.shrink)
+        size, columns = max(2, size // self.shrink), max(1, columns // self.shrink)
+        return make_system(frames, size, dim, columns, device=self.device, **more)
+
+
+def last_layer(options: Options) -> Iterable[Row]:
+    """The paper's setting of Sec. 2.4: 12 labels, 321x321, stride 8, D = 128."""
+    for frames in (2, 3, 4, 7):
+        for name in CONDITIONS:
+            yield from _solvers(options, LAST_LAYER_CELLS * LABELS, 1, frames, name)
+
+
+def feature_level(options: Options) -> Iterable[Row]:
+    """Before RoI pooling: 480x854, stride 16, C channels as right-hand sides."""
+    for columns, counts, uncached in ((256, range(1, 8), (2, 4, 7)), (1024, (1, 2, 4, 7), (4,))):
+        for frames in counts:
+            for name in CONDITIONS:
+                more = frames in uncached
+                yield from _solvers(options, FEATURE_CELLS, columns, frames, name, more)
+
+
+def _solvers(
+    options: Options, size: int, columns: int, frames: int, condition: str, uncached: bool = True
+) -> Iterable[Row]:
+    system = options.system(frames, size, columns, condition=CONDITIONS[condition])
+    rtol, iterations, residual = _matching_tolerance(system)
+    residuals = {"direct": system.residual(infer(system, "direct")), "CG, cached": residual}
+    candidates: dict[str, Candidate] = {
+        "direct": ours(system, "direct", RESIDUAL),
+        "CG, cached": ours(system, "cg", rtol),
+    }
+    if uncached:
+        candidates["CG, not cached"] = lambda lap: rivals.cg_uncached(system, rtol, lap)
+    for solver, laps in options.time(candidates).items():
+        yield {
+            "frames": frames,
+            "columns": columns,
+            "condition": condition,
+            "solver": solver,
+            "iterations": None if solver == "direct" else iterations,
+            "residual": residuals.get(solver, residual),
+            **_seconds(laps),
+        }
+
+
+def ours(system: System, solver: str, rtol: float) -> Candidate:
+    """Inference and its gradients, timed apart."""
+
+    def run(lap: Lap) -> None:
+        tensors = (system.unary, system.spatial, system.temporal)
+        unary, spatial, temporal = (t.detach().requires_grad_() for t in tensors)
+        x = gcrf_inference(
+            unary,
+            spatial,
+            temporal,
+            system.coupling,
+            system.lam,
+            solver=solver,
+            rtol=rtol,
+            max_iters=rivals.MAX_ITERS,
+        )
+        lap("forward")
+        x.backward(system.grad)
+        lap("both")
+
+    return run
+
+
+def infer(system: System, solver: str, rtol: float = RESIDUAL) -> torch.Tensor:
+    """x, without gradients."""
+    with torch.no_grad():
+        return gcrf_inference(
+            system.unary,
+            system.spatial,
+            system.temporal,
+            system.coupling,
+            system.lam,
+            solver=solver,
+            rtol=rtol,
+            max_iters=rivals.MAX_ITERS,
+        )
+
+
+def _matching_tolerance(system: System) -> tuple[float, int, float]:
+    """The tolerance with which conjugate gradients end at a true residual of RESIDUAL at most.
+
+    Their own residual is updated from step to step, and rounding lets it fall below the true one.
+    """
+    for factor in (1.0, 0.8, 0.6, 0.4, 0.2):
+        rtol = factor * RESIDUAL
+        result = conjugate_gradient(
+            system.operator().matvec, system.unary, rtol=rtol, max_iters=rivals.MAX_ITERS
+        )
+        residual = system.residual(result.solution)
+        if residual <= RESIDUAL:
+            break
+    return rtol, int(result.num_iters.max()), residual
+
+
+def conditions(options: Options) -> Iterable[Row]:
+    """Time and residual as the condition gets worse, V = 4."""
+    for size, columns in ((LAST_LAYER_CELLS * LABELS, 1), (FEATURE_CELLS, 256)):
+        for condition in (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0):
+            system = options.system(4, size, columns, condition=condition)
+            rtol, iterations, residual = _matching_tolerance(system)
+            candidates = {
+                "direct": ours(system, "direct", RESIDUAL),
+                "CG, cached": ours(system, "cg", rtol),
+            }
+            residuals = {
+                "direct": system.residual(infer(system, "direct")),
+                "CG, cached": residual,
+            }
+            for solver, laps in options.time(candidates).items():
+                yield {
+                    "columns": columns,
+                    "condition": condition,
+                    "solver": solver,
+                    "iterations": None if solver == "direct" else iterations,
+                    "residual": residuals[solver],
+                    **_seconds(laps),
+                }
+
+
+def against_libraries(options: Options) -> Iterable[Row]:
+    """What a user would pick instead, on the feature-level system, forward."""
+    for condition in CONDITIONS:
+        yield from _libraries(options, condition)
+
+
+def _libraries(options: Options, condition: str) -> Iterable[Row]:
+    system = options.system(4, FEATURE_CELLS, 256, condition=CONDITIONS[condition])
+    rtol, *_ = _matching_tolerance(system)
+    solvers: dict[str, Callable[[System, float], torch.Tensor]] = {
+        "direct": lambda system, _: infer(system, "direct"),
+        "CG, cached": lambda system, rtol: infer(system, "cg", rtol),
+        "linear_operator, CG": rivals.linear_operator_cg,
+        "linear_operator, Woodbury": rivals.linear_operator_woodbury,
+        "dense Cholesky": rivals.dense_cholesky,
+    }
+    if options.device.type == "cpu":
+        solvers["scipy, CG"] = rivals.scipy_cg
+    solved: dict[str, torch.Tensor] = {}
+
+    def candidate(name: str) -> Candidate:
+        def run(lap: Lap) -> None:
+            solved[name] = solvers[name](system, rtol)
+            lap("forward")
+
+        return run
+
+    with torch.no_grad():
+        times = options.time({name: candidate(name) for name in solvers})
+    for name, laps in times.items():
+        residual = system.residual(solved[name])
+        yield {"condition": condition, "solver": name, "residual": residual, **_seconds(laps)}
+
+
+def against_dense_crf(options: Options) -> Iterable[Row]:
+    """DenseCRF with 10 iterations at 321x321 against the last layer's random field, per frame."""
+    size = 321 // options.shrink
+    generator = np.random.default_rng(0)
+    # a picture's smoothness, which is what DenseCRF's time depends on
+    coarse = torch.from_numpy(generator.random((1, 3, 12, 12))).float()
+    image = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")[0]
+    noisy = image.permute(1, 2, 0).numpy() * 255 + generator.normal(0, 4, (size, size, 3))
+    crf = rivals.dense_crf(
+        np.ascontiguousarray(noisy.clip(0, 255).astype(np.uint8)),
+        generator.random((LABELS, size, size), dtype=np.float32),
+        iterations=10,
+    )
+
+    def dense(lap: Lap) -> None:
+        crf()
+        lap("forward")
+
+    frames = (1, 4)
+    candidates: dict[str, Candidate] = {"DenseCRF": dense}
+    for count in frames:
+        system = options.system(count, LAST_LAYER_CELLS * LABELS, 1, condition=CONDITIONS["ill"])
+        candidates[f"direct, {count}"] = ours(system, "direct", RESIDUAL)
+    times = options.time(candidates)
+    yield {"solver": "DenseCRF, CPU", "frames": 1, **_seconds(times["DenseCRF"])}
+    for count in frames:
+        yield {"solver": "direct", "frames": count, **_seconds(times[f"direct, {count}"])}
+
+
+def growth(options: Options) -> Iterable[Row]:
+    """Time and memory, forward and backward, as clips get longer and maps larger."""
+    neighbourhoods = ("fc", "2", "4", "6ms")
+    cases = [
+        ("frames", frames, FEATURE_CELLS, neighbourhood)
+        for frames in (2, 4, 8, 16, 32, 64)
+        for neighbourhood in neighbourhoods
+    ]
+    cases += [("positions", 4, cells, "fc") for cells in (405, 1620, 6480, 25920)]
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        for axis, frames, cells, neighbourhood in cases:
+            case = (options.shrink, frames, cells, neighbourhood, str(options.device))
+            system = _growing_system(*case)
+            times = options.time({"direct": ours(system, "direct", RESIDUAL)})
+            on_cpu = options.device.type == "cpu"
+            yield {
+                "axis": axis,
+                "frames": frames,
+                "positions": cells,
+                "neighbourhood": neighbourhood,
+                "memory": process.apply(_resident, case) if on_cpu else _allocated(system),
+                **_seconds(times["direct"]),
+            }
+
+
+def _growing_system(
+    shrink: int, frames: int, cells: int, neighbourhood: str, device: str
+) -> System:
+    options = Options(device=torch.device(device), shrink=shrink)
+    condition = CONDITIONS["well"]
+    return options.system(frames, cells, 256, condition=condition, neighbourhood=neighbourhood)
+
+
+def _allocated(system: System) -> int:
+    """Bytes that forward and backward allocate on a GPU."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    ours(system, "direct", RESIDUAL)(lambda _: None)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _resident(*case: Any) -> int:
+    """Bytes by which forward and backward raise what a process holds at most; its inputs not."""
+    system = _growing_system(*case)
+    with contextlib.suppress(OSError):  # where there is such a thing: forget how it was drawn
+        Path("/proc/self/clear_refs").write_text("5")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours(system, "direct", RESIDUAL)(lambda _: None)
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def limit(options: Options) -> Iterable[Row]:
+    """The time that moving and multiplying the numbers takes at the least, V = 4, forward.
+
+    Bytes: the embeddings twice, b and x once. Products: ``A A'``, ``T A'``, ``T T'``, and the two
+    passes over the embeddings with the right-hand sides.
+    """
+    dim = 2048 // options.shrink
+    matrix = torch.randn(dim, dim, device=options.device)
+    memory = torch.randn(100_000_000 // options.shrink**2, device=options.device)
+    target = torch.empty_like(memory)
+
+    def multiply(lap: Lap) -> None:
+        matrix @ matrix
+        lap("forward")
+
+    def copy(lap: Lap) -> None:
+        target.copy_(memory)
+        lap("forward")
+
+    for size, columns in (
+        (LAST_LAYER_CELLS * LABELS, 1),
+        (FEATURE_CELLS, 256),
+        (FEATURE_CELLS, 1024),
+    ):
+        system = options.system(4, size, columns, condition=CONDITIONS["well"])
+        times = options.time(
+            {"direct": ours(system, "direct", RESIDUAL), "multiply": multiply, "copy": copy}
+        )
+        flops_per_second = 2 * dim**3 / times["multiply"]["forward"].median
+        bytes_per_second = 2 * memory.nbytes / times["copy"]["forward"].median
+        embeddings = system.spatial.nbytes + system.temporal.nbytes
+        moved = 2 * embeddings + 2 * system.unary.nbytes
+        _, frames, wide, cells = system.spatial.shape
+        gram = 2 * frames * cells * 3 * wide**2
+        passes = 2 * 2 * frames * cells * 2 * wide * system.unary.shape[-1]
+        yield {
+            "positions": cells,
+            "columns": columns,
+            "flops_per_second": flops_per_second,
+            "bytes_per_second": bytes_per_second,
+            "embeddings and Gram": 2 * embeddings / bytes_per_second + gram / flops_per_second,
+            "limit": moved / bytes_per_second + (gram + passes) / flops_per_second,
+            **_seconds(times["direct"]),
+        }
+
+
+def _seconds(laps: Mapping[str, Times]) -> Row:
+    row: Row = {}
+    for lap, times in laps.items():
+        row[lap] = times.median
+        row[f"{lap}_spread"] = times.spread
+        row["runs"] = len(times.samples)
+    return row
