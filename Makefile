@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint setup clean help
+.PHONY: demo test benchmark lint setup clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -16,6 +16,10 @@ demo: setup  ## draw a small data set, train, evaluate, and write a page to outp
 
 test: setup  ## every test, those that train included
 	$(BIN)/python -m pytest
+
+benchmark: setup  ## time the solver against others, half an hour; the report goes to docs/benchmarks/
+	$(PIP) install -c constraints.txt -e '.[benchmark]'
+	$(BIN)/python tools/benchmark_gcrf.py
 
 lint: setup  ## style, format and types
 	$(BIN)/ruff check .

@@ -35,6 +35,8 @@ setup(
             "packaging",
         ],
         "video": ["av>=11"],
+        # what the benchmark compares with
+        "benchmark": ["scipy>=1.9", "linear_operator>=0.5", "pydensecrf2>=1.0"],
         "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "scipy>=1.9"],
     },
 )

@@ -1,7 +1,7 @@
 """Results as JSON, as Markdown tables and as plots."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def _plot_solvers(figure: Figure, rows: Sequence[Row]) -> None:
                 if (row["columns"], row["condition"], row["solver"]) == (columns, condition, solver)
             ]
             axes.plot(*zip(*line, strict=True), "o-", color=COLOURS[solver], label=solver)
-        _logarithmic(axes, "frames V")
+        _logarithmic(axes, "frames V", (row["frames"] for row in rows))
         plural = "right-hand side" if columns == 1 else "right-hand sides"
         axes.set_title(f"{columns} {plural}, {condition}-conditioned")
     panels[0].set_ylabel("forward + backward, ms")
@@ -232,7 +232,6 @@ def _plot_libraries(figure: Figure, rows: Sequence[Row]) -> None:
         colours = ["#1f77d0" if name == "direct" else "#b9b9b9" for name in names]
         bars = axes.barh(names, [1e3 * row["forward"] for row in case], color=colours)
         axes.bar_label(bars, fmt="%.0f ms", padding=3)
-        axes.set_xscale("log")
         axes.margins(x=0.25)
         axes.set_title(f"{condition}-conditioned")
         axes.set_xlabel("ms")
@@ -248,18 +247,19 @@ def _plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
         times = [1e3 * row["both"] / row["frames"] for row in case]
         per_frame.plot(frames, times, "o-", label=neighbourhood)
         memory.plot(frames, [row["memory"] / 2**20 for row in case], "o-", label=neighbourhood)
-    _logarithmic(per_frame, "frames V")
+    counts = [row["frames"] for row in rows]
+    _logarithmic(per_frame, "frames V", counts)
     per_frame.set_yscale("linear")
     per_frame.set_ylim(bottom=0)
-    per_frame.set_title("ms per frame, forward + backward")
+    per_frame.set_title("ms per frame")
     per_frame.legend(frameon=False)
-    _logarithmic(memory, "frames V")
-    memory.set_title("memory beyond the inputs, MiB")
+    _logarithmic(memory, "frames V", counts)
+    memory.set_title("MiB beyond the inputs")
     case = [row for row in rows if row["axis"] == "positions"]
     line = [(row["positions"], 1e3 * row["both"]) for row in case]
     positions.plot(*zip(*line, strict=True), "o-")
-    _logarithmic(positions, "positions N, 4 frames")
-    positions.set_title("ms, forward + backward")
+    _logarithmic(positions, "positions N, 4 frames", (row["positions"] for row in case))
+    positions.set_title("ms")
 
 
 def _plot_share(figure: Figure, rows: Sequence[Row]) -> None:
@@ -279,10 +279,13 @@ def _plot_share(figure: Figure, rows: Sequence[Row]) -> None:
     axes.legend(frameon=False)
 
 
-def _logarithmic(axes: Axes, label: str) -> None:
+def _logarithmic(axes: Axes, label: str, ticks: Iterable[int]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.set_xticks(sorted(set(ticks)), minor=False)
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(label)
     axes.grid(alpha=0.3)
 

@@ -55,8 +55,8 @@ def gcrf_inference(
             ``"auto"``, the direct one unless 10 iterations of the other take less time, which is
             so for large embeddings with few columns and for long clips with a dense W of high rank.
         rtol: relative residual at which a column counts as solved, forward and backward.
-        max_iters: steps after which conjugate gradients give up. A residual above ``rtol`` at the
-            end is one ConvergenceWarning per process.
+        max_iters: steps after which conjugate gradients give up. Residuals well above ``rtol`` at
+            the end are one ConvergenceWarning per process.
 
     Returns:
         x (B, V, N, C), in the dtype of ``unary``.
