@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from videogcrf_det.benchmark import SUITES, Options, rivals, run_benchmark
-from videogcrf_det.benchmark.suites import _growing_system, _memory_process, _resident, infer
+from videogcrf_det.benchmark.growth import growing_system, memory_process, resident_memory
+from videogcrf_det.benchmark.suites import infer
 from videogcrf_det.benchmark.systems import System, make_system
 from videogcrf_det.benchmark.timing import Times, take_turns
 from videogcrf_det.errors import InputError
@@ -103,10 +104,10 @@ def test_median_and_spread():
 
 def test_memory_is_that_of_the_results_at_least():
     case = (8, 4, 160_000, "fc", "cpu")  # D 16, N 20000, C 32
-    system = _growing_system(*case)
+    system = growing_system(*case)
     results = 2 * system.unary.nbytes + 2 * system.spatial.nbytes  # x, and gradients of b, A, T
-    with _memory_process() as process:
-        assert results < process.apply(_resident, case) < 4 * results
+    with memory_process() as process:
+        assert results < process.apply(resident_memory, case) < 4 * results
 
 
 def test_reports_of_single_suites_add_up(tmp_path):

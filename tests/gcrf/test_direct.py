@@ -552,3 +552,14 @@ def test_nothing_of_the_size_of_the_matrix_is_kept(neighbourhood):
         x = gcrf_inference(*[t.requires_grad_() for t in inputs], solver="direct")
     assert x.isfinite().all()
     assert 0 < max(sizes) <= 64 * 100 * 16  # an embedding
+
+
+def test_zero_right_hand_sides_are_solved_at_once(monkeypatch):
+    """Of a whole clip, say, whose gradient is zero: there is nothing to refine."""
+    monkeypatch.setattr("videogcrf_det.gcrf.direct._refine", None)
+    problem = random_problem(3)
+    problem.unary[0] = 0
+    _, result = direct(problem)
+    assert result.residual[0] == 0
+    assert (result.solution[0] == 0).all()
+    assert result.solution[1].abs().max() > 0

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from videogcrf_det.benchmark.growth import growth
 from videogcrf_det.benchmark.report import write_report
 from videogcrf_det.benchmark.share import share_of_detectors
 from videogcrf_det.benchmark.suites import (
@@ -19,7 +20,6 @@ from videogcrf_det.benchmark.suites import (
     against_libraries,
     conditions,
     feature_level,
-    growth,
     last_layer,
     limit,
 )

@@ -1,12 +1,7 @@
 """What is measured: one function per table of the report, each returning its rows."""
 
-import contextlib
-import multiprocessing.pool
-import os
-import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,7 +77,7 @@ def _solvers(
             "solver": solver,
             "iterations": None if solver == "direct" else iterations,
             "residual": residuals.get(solver, residual),
-            **_seconds(laps),
+            **seconds_of(laps),
         }
 
 
@@ -161,7 +156,7 @@ def conditions(options: Options) -> Iterable[Row]:
                     "solver": solver,
                     "iterations": None if solver == "direct" else iterations,
                     "residual": residuals[solver],
-                    **_seconds(laps),
+                    **seconds_of(laps),
                 }
 
 
@@ -196,7 +191,7 @@ def _libraries(options: Options, condition: str) -> Iterable[Row]:
         times = options.time({name: candidate(name) for name in solvers})
     for name, laps in times.items():
         residual = system.residual(solved[name])
-        yield {"condition": condition, "solver": name, "residual": residual, **_seconds(laps)}
+        yield {"condition": condition, "solver": name, "residual": residual, **seconds_of(laps)}
 
 
 def against_dense_crf(options: Options) -> Iterable[Row]:
@@ -223,90 +218,9 @@ def against_dense_crf(options: Options) -> Iterable[Row]:
         system = options.system(count, LAST_LAYER_CELLS * LABELS, 1, condition=CONDITIONS["ill"])
         candidates[f"direct, {count}"] = ours(system, "direct", RESIDUAL)
     times = options.time(candidates)
-    yield {"solver": "DenseCRF, CPU", "frames": 1, **_seconds(times["DenseCRF"])}
+    yield {"solver": "DenseCRF, CPU", "frames": 1, **seconds_of(times["DenseCRF"])}
     for count in frames:
-        yield {"solver": "direct", "frames": count, **_seconds(times[f"direct, {count}"])}
-
-
-def growth(options: Options) -> Iterable[Row]:
-    """Time and memory, forward and backward, as clips get longer and maps larger."""
-    cases = [
-        ("frames", frames, FEATURE_CELLS, neighbourhood)
-        for frames in (2, 4, 8, 16, 32, 64)
-        for neighbourhood in ("fc", "2", "4", "6ms")
-    ]
-    cases += [("positions", 4, cells, "fc") for cells in (405, 1620, 6480, 25920)]
-    systems = {
-        case: _growing_system(options.shrink, *case[1:], str(options.device)) for case in cases
-    }
-    times = options.time(
-        {str(case): ours(system, "direct", RESIDUAL) for case, system in systems.items()}
-    )
-    with _memory_process() as process:
-        for case, system in systems.items():
-            if options.device.type == "cpu":
-                memory = process.apply(_resident, (options.shrink, *case[1:], "cpu"))
-            else:
-                memory = _allocated(system)
-            axis, frames, cells, neighbourhood = case
-            yield {
-                "axis": axis,
-                "frames": frames,
-                "positions": cells,
-                "neighbourhood": neighbourhood,
-                "memory": memory,
-                **_seconds(times[str(case)]),
-            }
-
-
-@contextlib.contextmanager
-def _memory_process() -> Iterator[multiprocessing.pool.Pool]:
-    """A process that gives memory back to the system as soon as it is free."""
-    name = "MALLOC_MMAP_THRESHOLD_"  # glibc's; read when the process starts
-    before = os.environ.get(name)
-    os.environ[name] = "65536"
-    try:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            yield process
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-def _growing_system(
-    shrink: int, frames: int, cells: int, neighbourhood: str, device: str
-) -> System:
-    options = Options(device=torch.device(device), shrink=shrink)
-    condition = CONDITIONS["well"]
-    return options.system(frames, cells, 256, condition=condition, neighbourhood=neighbourhood)
-
-
-def _allocated(system: System) -> int:
-    """Bytes that forward and backward allocate on a GPU."""
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    ours(system, "direct", RESIDUAL)(lambda _: None)
-    return torch.cuda.max_memory_allocated() - before
-
-
-def _resident(*case: Any) -> int:
-    """Bytes by which forward and backward raise what a process holds at most; its inputs not."""
-    system = _growing_system(*case)
-    with contextlib.suppress(OSError):  # where there is such a thing: forget how it was drawn
-        Path("/proc/self/clear_refs").write_text("5")
-    before = _peak()
-    ours(system, "direct", RESIDUAL)(lambda _: None)
-    return _peak() - before
-
-
-def _peak() -> int:
-    """The most bytes that this process has held."""
-    try:  # on Linux the portable figure starts with that of the process that started this one
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    except OSError:
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield {"solver": "direct", "frames": count, **seconds_of(times[f"direct, {count}"])}
 
 
 def limit(options: Options) -> Iterable[Row]:
@@ -351,11 +265,11 @@ def limit(options: Options) -> Iterable[Row]:
             "bytes_per_second": bytes_per_second,
             "embeddings and Gram": 2 * embeddings / bytes_per_second + gram / flops_per_second,
             "limit": moved / bytes_per_second + (gram + passes) / flops_per_second,
-            **_seconds(times["direct"]),
+            **seconds_of(times["direct"]),
         }
 
 
-def _seconds(laps: Mapping[str, Times]) -> Row:
+def seconds_of(laps: Mapping[str, Times]) -> Row:
     row: Row = {}
     for lap, times in laps.items():
         row[lap] = times.median

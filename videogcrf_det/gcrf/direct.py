@@ -197,14 +197,14 @@ def _solve_once(
 def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
     """``|b - H x| / |b|`` (B,) of a random combination of some columns of rhs and of x."""
     rhs, x = _combined(rhs).to(operator.spatial), _combined(x).to(operator.spatial)
-    return _norm(rhs - operator.matvec(x)) / _norm(rhs)
+    return _relative(rhs - operator.matvec(x), rhs)
 
 
 def _rounding(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
     """What a change of x in its last digit makes of that residual (B,)."""
     rhs, x = _combined(rhs), _combined(x)
     digit = x * _random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
-    return _norm(operator.matvec(digit.to(operator.spatial))) / _norm(rhs)
+    return _relative(operator.matvec(digit.to(operator.spatial)), rhs)
 
 
 def _combined(columns: Tensor) -> Tensor:
@@ -217,10 +217,11 @@ def _random_signs(*shape: int) -> Tensor:
     return 1 - 2 * torch.randint(2, shape, generator=torch.Generator().manual_seed(0))
 
 
-def _norm(values: Tensor) -> Tensor:
-    """Of each clip, above 0: in float64, lest the squares of small numbers be lost."""
-    norm = values.flatten(1).double().norm(dim=1)
-    return norm.clamp(min=torch.finfo(torch.double).tiny)
+def _relative(values: Tensor, rhs: Tensor) -> Tensor:
+    """``|values| / |rhs|`` of each clip; 0 where both are."""
+    # in float64, lest the squares of small numbers be lost
+    norm, scale = (t.flatten(1).double().norm(dim=1) for t in (values, rhs))
+    return norm / scale.clamp(min=torch.finfo(torch.double).tiny)
 
 
 def _reduced_band(left: Tensor, root: Tensor, band: int, lam: float) -> Tensor:
