@@ -15,6 +15,7 @@ COLOURS = {"direct": "#1f77d0", "CG, cached": "#f0802a", "CG, not cached": "#9a9
 
 
 def plot_solvers(figure: Figure, rows: Sequence[Row]) -> None:
+    """Time over the frames of a clip, a panel for each number of columns and condition."""
     counts = list(dict.fromkeys(row["columns"] for row in rows))
     panels = figure.subplots(1, 2 * len(counts), sharey=False, squeeze=False)[0]
     cases = [(columns, condition) for columns in counts for condition in CONDITIONS]
@@ -34,6 +35,7 @@ def plot_solvers(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def plot_conditions(figure: Figure, rows: Sequence[Row]) -> None:
+    """Time and residual over the condition of H."""
     counts = list(dict.fromkeys(row["columns"] for row in rows))
     panels = figure.subplots(1, 2 * len(counts))
     for index, columns in enumerate(counts):
@@ -55,6 +57,7 @@ def plot_conditions(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def plot_libraries(figure: Figure, rows: Sequence[Row]) -> None:
+    """Bars of the times of all solvers."""
     panels = figure.subplots(1, 2)
     for axes, condition in zip(panels, CONDITIONS, strict=True):
         case = [row for row in rows if row["condition"] == condition][::-1]
@@ -68,6 +71,7 @@ def plot_libraries(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
+    """Time and memory over the frames of a clip, time over the positions of a frame."""
     per_frame, memory, positions = figure.subplots(1, 3)
     for neighbourhood in dict.fromkeys(row["neighbourhood"] for row in rows):
         case = [
@@ -93,6 +97,7 @@ def plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def plot_share(figure: Figure, rows: Sequence[Row]) -> None:
+    """What the parts of the random field add to a detector's time."""
     axes = figure.subplots()
     names = [row["detector"] for row in rows]
     left = [0.0] * len(rows)

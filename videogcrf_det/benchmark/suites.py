@@ -44,25 +44,36 @@ class Options:
 def last_layer(options: Options) -> Iterable[Row]:
     """The paper's setting of Sec. 2.4: 12 labels, 321x321, stride 8, D = 128."""
     for frames in (2, 3, 4, 7):
-        for name in CONDITIONS:
-            yield from _solvers(options, LAST_LAYER_CELLS * LABELS, 1, frames, name)
+        yield from _both_conditions(options, frames, LAST_LAYER_CELLS * LABELS, 1)
 
 
 def feature_level(options: Options) -> Iterable[Row]:
     """Before RoI pooling: 480x854, stride 16, C channels as right-hand sides."""
     for columns, counts, uncached in ((256, range(1, 8), (2, 4, 7)), (1024, (1, 2, 4, 7), (4,))):
         for frames in counts:
-            for name in CONDITIONS:
-                more = frames in uncached
-                yield from _solvers(options, FEATURE_CELLS, columns, frames, name, more)
+            yield from _both_conditions(options, frames, FEATURE_CELLS, columns, frames in uncached)
 
 
-def _solvers(
-    options: Options, size: int, columns: int, frames: int, condition: str, uncached: bool = True
+def _both_conditions(
+    options: Options, frames: int, size: int, columns: int, uncached: bool = True
 ) -> Iterable[Row]:
-    system = options.system(frames, size, columns, condition=CONDITIONS[condition])
+    for name, condition in CONDITIONS.items():
+        system = options.system(frames, size, columns, condition=condition)
+        for row in _solvers(options, system, uncached):
+            yield {"frames": frames, "columns": columns, "condition": name, **row}
+
+
+def conditions(options: Options) -> Iterable[Row]:
+    """Time and residual as the condition gets worse, V = 4."""
+    for size, columns in ((LAST_LAYER_CELLS * LABELS, 1), (FEATURE_CELLS, 256)):
+        for condition in (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0):
+            system = options.system(4, size, columns, condition=condition)
+            for row in _solvers(options, system, uncached=False):
+                yield {"columns": columns, "condition": condition, **row}
+
+
+def _solvers(options: Options, system: System, uncached: bool) -> Iterable[Row]:
     rtol, iterations, residual = _matching_tolerance(system)
-    residuals = {"direct": system.residual(infer(system, "direct")), "CG, cached": residual}
     candidates: dict[str, Candidate] = {
         "direct": ours(system, "direct", RESIDUAL),
         "CG, cached": ours(system, "cg", rtol),
@@ -70,13 +81,11 @@ def _solvers(
     if uncached:
         candidates["CG, not cached"] = lambda lap: rivals.cg_uncached(system, rtol, lap)
     for solver, laps in options.time(candidates).items():
+        direct = solver == "direct"
         yield {
-            "frames": frames,
-            "columns": columns,
-            "condition": condition,
             "solver": solver,
-            "iterations": None if solver == "direct" else iterations,
-            "residual": residuals.get(solver, residual),
+            "iterations": None if direct else iterations,
+            "residual": system.residual(infer(system, "direct")) if direct else residual,
             **seconds_of(laps),
         }
 
@@ -133,31 +142,6 @@ def _matching_tolerance(system: System) -> tuple[float, int, float]:
         if residual <= RESIDUAL:
             break
     return rtol, int(result.num_iters.max()), residual
-
-
-def conditions(options: Options) -> Iterable[Row]:
-    """Time and residual as the condition gets worse, V = 4."""
-    for size, columns in ((LAST_LAYER_CELLS * LABELS, 1), (FEATURE_CELLS, 256)):
-        for condition in (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0):
-            system = options.system(4, size, columns, condition=condition)
-            rtol, iterations, residual = _matching_tolerance(system)
-            candidates = {
-                "direct": ours(system, "direct", RESIDUAL),
-                "CG, cached": ours(system, "cg", rtol),
-            }
-            residuals = {
-                "direct": system.residual(infer(system, "direct")),
-                "CG, cached": residual,
-            }
-            for solver, laps in options.time(candidates).items():
-                yield {
-                    "columns": columns,
-                    "condition": condition,
-                    "solver": solver,
-                    "iterations": None if solver == "direct" else iterations,
-                    "residual": residuals[solver],
-                    **seconds_of(laps),
-                }
 
 
 def against_libraries(options: Options) -> Iterable[Row]:
