@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import nn
 from videogcrf_det.benchmark.suites import Options, Row
 from videogcrf_det.benchmark.timing import Candidate, Lap
 from videogcrf_det.gcrf import VideoGCRF
-from videogcrf_det.gcrf.module import EmbeddingBranch
 
 CONFIGS = Path("configs/DAVIS-Person")
 # name in the table -> the detector's config, and options of the random field
@@ -26,6 +25,8 @@ DETECTORS: dict[str, tuple[str, list[str]]] = {
     ),
     "R-50-C4, res4": ("R_50_C4", []),
 }
+# methods of the random field -> what their time counts as
+PARTS = {"embeddings": ("field", "embeddings"), "smooth": ("field",), "fuse": ("field", "output")}
 SIZE = (480, 854)
 FRAMES = 4
 DETECTIONS = 10
@@ -119,20 +120,18 @@ def _clock(model: nn.Module, device: torch.device) -> dict[str, float]:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def clock(module: nn.Module, part: str) -> None:
-        def enter(*_: Any) -> None:
-            spent[part] -= now()
+    def timed(method: Callable[..., Any], parts: Sequence[str]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            begin = now()
+            result = method(*args)
+            for part in parts:
+                spent[part] += now() - begin
+            return result
 
-        def leave(*_: Any) -> None:
-            spent[part] += now()
-
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+        return call
 
     for module in model.modules():
         if isinstance(module, VideoGCRF):
-            clock(module, "field")
-            clock(module.output, "output")
-        elif isinstance(module, EmbeddingBranch):
-            clock(module, "embeddings")
+            for name, parts in PARTS.items():
+                setattr(module, name, timed(getattr(module, name), parts))
     return spent

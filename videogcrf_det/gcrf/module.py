@@ -198,25 +198,20 @@ class VideoGCRF(nn.Module):
             raise ValueError(f"layout {self.layout!r} takes " + LAYOUTS[self.layout])
         unary = features if unary is None else unary
 
-        with torch.autocast(features.device.type, enabled=False):
-            # half precision is enough neither for the embeddings nor for the solve
-            spatial, temporal = self.embeddings(_at_least_float32(features), valid_sizes)
-            given = _at_least_float32(unary)
-            smoothed = self._smooth(given, spatial, temporal, lengths)
-        if self.fusion == "replace":
-            return smoothed.to(unary.dtype)
-        return unary + self.output((smoothed - given).to(unary.dtype)).to(unary.dtype)
+        spatial, temporal = self.embeddings(features, valid_sizes)
+        return self.fuse(unary, self.smooth(unary, spatial, temporal, lengths))
 
     def embeddings(
         self, features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
     ) -> tuple[Tensor | None, Tensor | None]:
         """A and T, (M, D, N) each or None where switched off, from features (M, C, H, W).
 
-        They are divided by sqrt(P) and zero at padding. Unknowns are ordered by label, position.
-        Features are first brought to mean 0 and variance 1 over the channels of each position, so
-        that neither the strength of the coupling nor the condition of the system depends on their
-        scale.
+        They are in float32, under autocast too: half precision is not enough. They are divided by
+        sqrt(P) and zero at padding. Unknowns are ordered by label, position. Features are first
+        brought to mean 0 and variance 1 over the channels of each position, so that neither the
+        strength of the coupling nor the condition of the system depends on their scale.
         """
+        features = _at_least_float32(features)
         valid = _valid_mask(features, valid_sizes)
         scale = valid / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
@@ -228,13 +223,32 @@ class VideoGCRF(nn.Module):
             per_label = (branch(features, valid) * scale).unflatten(1, (self.num_labels, -1))
             return per_label.transpose(1, 2).flatten(2)  # (M, D, L*P)
 
-        return embed(self.spatial), embed(self.temporal)
+        with torch.autocast(features.device.type, enabled=False):
+            return embed(self.spatial), embed(self.temporal)
 
-    def _smooth(
-        self, unary: Tensor, spatial: Tensor | None, temporal: Tensor | None, lengths: list[int]
+    def fuse(self, unary: Tensor, smoothed: Tensor) -> Tensor:
+        """The output for ``smoothed``, lam x: an affine function of it."""
+        if self.fusion == "replace":
+            return smoothed.to(unary.dtype)
+        difference = smoothed - _at_least_float32(unary)
+        return unary + self.output(difference.to(unary.dtype)).to(unary.dtype)
+
+    def smooth(
+        self,
+        unary: Tensor,
+        spatial: Tensor | None,
+        temporal: Tensor | None,
+        lengths: Sequence[int],
     ) -> Tensor:
-        """lam H^-1 unary of every clip, (M, C, H, W)."""
+        """``lam H^-1 unary`` of clips of these lengths, (M, C, H, W), in float32.
+
+        Args:
+            unary: (M, C, H, W) or (M, L, H, W).
+            spatial, temporal: as ``embeddings`` gives them.
+            lengths: frames of each clip, with sum M.
+        """
         lam = self.lam
+        unary = _at_least_float32(unary)
         # right-hand sides as rows: (M, 1, N) with N = (label, position), or (M, C, P)
         rows = unary.flatten(1)[:, None] if self.layout == "per_label" else unary.flatten(2)
 
@@ -244,7 +258,7 @@ class VideoGCRF(nn.Module):
                 return [None] * (1 if equal else len(lengths))
             if equal:
                 return [values.unflatten(0, (-1, lengths[0]))]
-            return [clip[None] for clip in values.split(lengths)]
+            return [clip[None] for clip in values.split(list(lengths))]
 
         solved = [
             lam

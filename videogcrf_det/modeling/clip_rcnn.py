@@ -1,6 +1,6 @@
 """Mask R-CNN on clips: which frames belong together, and how large they are, reach the backbone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,8 @@ class _FrameFeatures(NamedTuple):
     frame: Frame
     images: ImageList  # of this frame alone
     features: dict[str, Tensor]
+    # maps (1, D, h, w), spatial and temporal, for each feature that is coupled
+    embeddings: dict[str, list[Tensor | None]]
 
 
 @META_ARCH_REGISTRY.register()
@@ -119,35 +121,47 @@ class ClipRCNN(GeneralizedRCNN):
         described: Iterator[_FrameFeatures] = map(self._frame_features, frames)
         if isinstance(self.backbone, VideoGCRFBackbone):
             described = self._coupled(described)
-        for frame, images, features in described:
+        for frame, images, features, _ in described:
             proposals, _ = self.proposal_generator(images, features, None)
             detections, _ = self.roi_heads(images, features, proposals, None)
             yield from self._postprocess(detections, [frame], images.image_sizes)
 
     def _frame_features(self, frame: Frame) -> _FrameFeatures:
         images = self.preprocess_image([frame])
-        backbone = self.backbone
-        if isinstance(backbone, VideoGCRFBackbone):
-            backbone = backbone.bottom_up  # frames are coupled once a window is complete
-        return _FrameFeatures(frame, images, backbone(images.tensor))
+        if not isinstance(self.backbone, VideoGCRFBackbone):
+            return _FrameFeatures(frame, images, self.backbone(images.tensor), {})
+        features = self.backbone.bottom_up(images.tensor)
+        embeddings = self.backbone.embeddings(features, images.image_sizes)
+        return _FrameFeatures(frame, images, features, embeddings)
 
     def _coupled(self, described: Iterator[_FrameFeatures]) -> Iterator[_FrameFeatures]:
-        """Couple the features of successive frames in overlapping windows, averaged."""
-        names = self.backbone.in_features
+        """Couple the features of successive frames in overlapping windows, averaged.
+
+        What depends on a frame alone, its embeddings before and the fusion after, is done once.
+        """
+        gcrf = self.backbone.gcrf
 
         def couple(window: list[_FrameFeatures]) -> list[Tensor]:
-            features = {name: _stack([item.features[name] for item in window]) for name in names}
-            sizes = [item.images.image_sizes[0] for item in window]
-            coupled = self.backbone.couple(features, [len(window)], sizes)
+            smoothed = {}
+            for name, field in gcrf.items():
+                embeddings = [
+                    None if maps[0] is None else _stack(maps).flatten(2)
+                    for maps in zip(*(item.embeddings[name] for item in window), strict=True)
+                ]
+                unary = _stack([item.features[name] for item in window])
+                smoothed[name] = field.smooth(unary, *embeddings, [len(window)])
             # all levels of a frame as one vector, without what stacking padded
             return [
-                torch.cat([_crop_like(coupled[n][i], item.features[n]).flatten() for n in names])
+                torch.cat([_crop_like(smoothed[n][i], item.features[n]).flatten() for n in gcrf])
                 for i, item in enumerate(window)
             ]
 
         for item, vector in average_windows(described, couple, self.num_frames, self.window_step):
-            parts = vector.split([item.features[name].numel() for name in names])
-            coupled = {n: p.view_as(item.features[n]) for n, p in zip(names, parts, strict=True)}
+            parts = vector.split([item.features[name].numel() for name in gcrf])
+            coupled = {
+                name: field.fuse(item.features[name], part.view_as(item.features[name]))
+                for (name, field), part in zip(gcrf.items(), parts, strict=True)
+            }
             yield item._replace(features={**item.features, **coupled})
 
 
@@ -155,7 +169,7 @@ def _frames_of(clip: dict[str, Any]) -> list[Frame]:
     return list(clip["frames"]) if "frames" in clip else [clip]
 
 
-def _stack(maps: list[Tensor]) -> Tensor:
+def _stack(maps: Sequence[Tensor]) -> Tensor:
     """Stack feature maps (1, C, h, w) of a window to (V, C, H, W), padded to the largest."""
     height, width = (max(m.shape[dim] for m in maps) for dim in (2, 3))
     return torch.cat([F.pad(m, (0, width - m.shape[3], 0, height - m.shape[2])) for m in maps])
