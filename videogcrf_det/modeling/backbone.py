@@ -38,7 +38,6 @@ class VideoGCRFBackbone(Backbone):
                 f"{type(bottom_up).__name__}, which gives {', '.join(shapes)}"
             )
         self.bottom_up = bottom_up
-        self.in_features = list(in_features)
         self.gcrf = nn.ModuleDict(
             {name: VideoGCRF(shapes[name].channels, **gcrf_options) for name in in_features}
         )
