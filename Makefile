@@ -12,7 +12,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: setup  ## draw a small data set, train, evaluate, and write a page to output/demo/
-	$(BIN)/python tools/run_demo.py --output output/demo
+	$(BIN)/python tools/quickstart.py --output output/demo
 
 test: setup  ## every test, those that train included
 	$(BIN)/python -m pytest

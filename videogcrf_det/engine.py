@@ -24,7 +24,7 @@ from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.config import add_videogcrf_config
-from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_clips, load_videos
+from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_videos, training_clips
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 
@@ -97,7 +97,7 @@ class VideoTrainer(DefaultTrainer):
                 "share its clips: change it or --num-gpus"
             )
         mapper = ClipDatasetMapper(cfg, is_train=True)
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=load_clips(cfg))
+        return build_detection_train_loader(cfg, mapper=mapper, dataset=training_clips(cfg))
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

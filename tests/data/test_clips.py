@@ -6,7 +6,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 
 from videogcrf_det import InputError
-from videogcrf_det.data import build_clips, clip_indices, clips, load_clips, load_videos
+from videogcrf_det.data import build_clips, clip_indices, clips, load_videos, training_clips
 from videogcrf_det.engine import build_cfg
 
 
@@ -86,7 +86,7 @@ def test_frames_without_instances_stay_in_the_clips_of_others(dataset):
     other = dataset([record(f, 1, f, [PERSON]) for f in range(2)])
     name = dataset(records)
     cfg = build_cfg("", ["DATASETS.TRAIN", f"('{name}', '{other}')", "INPUT.CLIP.NUM_FRAMES", "3"])
-    frames = [[f["frame_id"] for f in clip["frames"]] for clip in load_clips(cfg)]
+    frames = [[f["frame_id"] for f in clip["frames"]] for clip in training_clips(cfg)]
     # two videos of the same id in two data sets stay apart
     assert frames == [[0, 1, 2], [0, 1, 2], [0, 1], [0, 1]]
 
@@ -94,7 +94,7 @@ def test_frames_without_instances_stay_in_the_clips_of_others(dataset):
 def test_no_instance_at_all(dataset):
     name = dataset([record(0, 1, 0, [{**PERSON, "iscrowd": 1}])])
     with pytest.raises(InputError, match=f"{name} has no annotated instances"):
-        load_clips(build_cfg("", ["DATASETS.TRAIN", f"('{name}',)"]))
+        training_clips(build_cfg("", ["DATASETS.TRAIN", f"('{name}',)"]))
 
 
 def test_unregistered_name():

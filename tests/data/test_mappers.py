@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from tests.conftest import CONFIG
 from videogcrf_det import InputError
-from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_clips, load_videos
+from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_videos, training_clips
 from videogcrf_det.engine import build_cfg
 
 RANDOM = [
@@ -28,7 +28,7 @@ def cfg(small):
 
 @pytest.fixture
 def clip(cfg):
-    return load_clips(cfg)[0]
+    return training_clips(cfg)[0]
 
 
 def still(clip):
@@ -110,7 +110,7 @@ def test_do_not_care_regions_are_not_instances(cfg, clip):
 @pytest.mark.parametrize("crop", ["True", "False"])
 def test_a_frame_without_instances_within_a_clip(small, crop):
     cfg = build_cfg(CONFIG, [*small, *RANDOM, "INPUT.CROP.ENABLED", crop])
-    clip = load_clips(cfg)[0]
+    clip = training_clips(cfg)[0]
     crowd = {**clip["frames"][0]["annotations"][0], "iscrowd": 1}
     for annotations in ([], [crowd]):
         frames = [{**clip["frames"][0], "annotations": annotations}, *clip["frames"][1:]]
@@ -129,7 +129,7 @@ def test_still_images_are_clips_of_one_frame(cfg, damaged):
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATASETS.TRAIN = (name,)
-    clips = load_clips(cfg)
+    clips = training_clips(cfg)
     assert len(clips) == 18
     mapped = ClipDatasetMapper(cfg, is_train=True)(clips[0])
     assert mapped["video_id"] is None
@@ -209,7 +209,7 @@ def test_bad_files_are_named(cfg, damaged, damage, sentence):
     cfg.defrost()
     cfg.DATASETS.TRAIN = (damaged(of_first_frame),)
     with pytest.raises(InputError, match=sentence) as caught:
-        ClipDatasetMapper(cfg, is_train=True)(load_clips(cfg)[0])
+        ClipDatasetMapper(cfg, is_train=True)(training_clips(cfg)[0])
     assert "\n" not in str(caught.value)
 
 

@@ -1,6 +1,12 @@
 """Data sets of videos, clips drawn from them, and the mappers that read clips."""
 
-from videogcrf_det.data.clips import build_clips, clip_indices, load_clips, load_videos
+from videogcrf_det.data.clips import (
+    build_clips,
+    clip_indices,
+    load_clips,
+    load_videos,
+    training_clips,
+)
 from videogcrf_det.data.datasets import load_video_coco_json, register_video_coco_instances
 from videogcrf_det.data.mappers import ClipDatasetMapper, VideoDatasetMapper
 
@@ -13,4 +19,5 @@ __all__ = [
     "load_video_coco_json",
     "load_videos",
     "register_video_coco_instances",
+    "training_clips",
 ]

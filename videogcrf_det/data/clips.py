@@ -1,5 +1,6 @@
 """From frames to videos and clips."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -79,24 +80,38 @@ def build_clips(records: list[Record], num_frames: int, stride: int = 1) -> list
     return clips
 
 
-def load_clips(cfg: CfgNode) -> list[Record]:
-    """Clips of all of DATASETS.TRAIN, without those that have no instance in any frame.
+def load_clips(
+    dataset_names: Sequence[str], num_frames: int, stride: int = 1, filter_empty: bool = True
+) -> list[Record]:
+    """Clips of all of ``dataset_names``; see build_clips.
+
+    Args:
+        filter_empty: leave out clips that have no instance in any frame.
 
     Raises:
         InputError: there is no instance at all.
     """
     clips: list[Record] = []
-    for name in cfg.DATASETS.TRAIN:
-        records = _records(name)
-        clips += build_clips(records, cfg.INPUT.CLIP.NUM_FRAMES, cfg.INPUT.CLIP.STRIDE)
-    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+    for name in dataset_names:
+        clips += build_clips(_records(name), num_frames, stride)
+    if filter_empty:
         clips = [clip for clip in clips if any(map(_has_instance, clip["frames"]))]
     if not clips:
         raise InputError(
-            f"the training data {', '.join(cfg.DATASETS.TRAIN)} has no annotated instances: check "
+            f"the training data {', '.join(dataset_names)} has no annotated instances: check "
             "its annotations, or name other data sets in DATASETS.TRAIN"
         )
     return clips
+
+
+def training_clips(cfg: CfgNode) -> list[Record]:
+    """The clips that a config trains on; see load_clips."""
+    return load_clips(
+        cfg.DATASETS.TRAIN,
+        cfg.INPUT.CLIP.NUM_FRAMES,
+        cfg.INPUT.CLIP.STRIDE,
+        cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+    )
 
 
 def load_videos(dataset_name: str) -> list[Record]:

@@ -14,7 +14,6 @@ from videogcrf_det.visualization.predictions import (
     write_videos,
 )
 from videogcrf_det.visualization.report import DemoReport, Step, collect_versions, write_demo_page
-from videogcrf_det.visualization.video import VideoWriter
 
 __all__ = [
     "ColourTracker",
@@ -24,7 +23,6 @@ __all__ = [
     "Step",
     "TrackColours",
     "VideoFiles",
-    "VideoWriter",
     "collect_versions",
     "draw_clip",
     "draw_instances",

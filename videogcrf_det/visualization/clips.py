@@ -11,7 +11,7 @@ from detectron2.structures import BitMasks, PolygonMasks
 from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
-from videogcrf_det.data import ClipDatasetMapper, load_clips
+from videogcrf_det.data import ClipDatasetMapper, training_clips
 from videogcrf_det.errors import InputError
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side, write_png
@@ -59,7 +59,7 @@ def write_clips(cfg: CfgNode, output_dir: str | Path, num_clips: int = 8) -> lis
     """
     if num_clips < 1:
         raise InputError(f"--num-clips must be at least 1, got {num_clips}")
-    clips = load_clips(cfg)
+    clips = training_clips(cfg)
     mapper = ClipDatasetMapper(cfg, is_train=True)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     digits = math.ceil(math.log10(len(clips) + 1))

@@ -21,11 +21,11 @@ from videogcrf_det.data import load_videos
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
+from videogcrf_det.video import VideoWriter, require_av
 from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou, match
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
 from videogcrf_det.visualization.results_file import read_results
-from videogcrf_det.visualization.video import VideoWriter, require_av
 
 MATCH_IOU = 0.5  # what counts as a detection in AP50
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"

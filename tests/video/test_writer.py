@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from videogcrf_det import InputError
-from videogcrf_det.visualization import VideoWriter
+from videogcrf_det.video import VideoWriter
 
 
 def grey(value, height=64, width=96):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conftest import CONFIG
-from videogcrf_det import demo
+from videogcrf_det import quickstart
 from videogcrf_det.data.mini_davis import make_mini_davis
 
 SHORT = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "1"]
@@ -15,8 +15,8 @@ SHORT = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "1"]
 def test_demo_goes_through_and_goes_on(tmp_path, capsys, monkeypatch):
     """Two iterations detect nothing worth showing, but every file must be there."""
     small = {"num_train": 1, "num_val": 1, "num_frames": 3}
-    monkeypatch.setattr(demo, "make_mini_davis", functools.partial(make_mini_davis, **small))
-    page = demo.run_demo(CONFIG, tmp_path, SHORT)
+    monkeypatch.setattr(quickstart, "make_mini_davis", functools.partial(make_mini_davis, **small))
+    page = quickstart.run_quickstart(CONFIG, tmp_path, SHORT)
     results = json.loads((tmp_path / "results.json").read_text())
     assert {"AP", "AP50", "AP75"} <= results["segm"].keys()
     assert (tmp_path / "predictions/stroll-000.mp4").stat().st_size > 0
@@ -27,5 +27,5 @@ def test_demo_goes_through_and_goes_on(tmp_path, capsys, monkeypatch):
 
     checkpoint = tmp_path / "train/model_final.pth"
     written = checkpoint.stat().st_mtime_ns
-    demo.run_demo(CONFIG, tmp_path, SHORT)
+    quickstart.run_quickstart(CONFIG, tmp_path, SHORT)
     assert checkpoint.stat().st_mtime_ns == written  # nothing is trained again

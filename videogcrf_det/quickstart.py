@@ -27,7 +27,7 @@ from videogcrf_det.visualization import (
 SPLITS = ("train", "val")
 
 
-def run_demo(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
+def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) -> Path:
     """Train and evaluate ``config_file`` on the drawn data set and write a page about it.
 
     A run that was interrupted goes on where it was; one that was finished only evaluates again.

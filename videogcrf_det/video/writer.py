@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.visualization.overlay import Picture
 
 
 def require_av() -> None:
@@ -64,7 +64,7 @@ class VideoWriter:
             self._cleanup = stack.pop_all()
         return self
 
-    def write(self, frame: Picture) -> None:
+    def write(self, frame: NDArray[np.uint8]) -> None:
         """Append one frame.
 
         Args:
