@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import SizeMismatchError, annotations_to_instances
+from detectron2.structures import BitMasks, BoxMode
+from detectron2.structures.masks import polygons_to_bitmask
+from pycocotools import mask as mask_util
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.structures import AnnotatedInstances
 
 Record = dict[str, Any]
 
@@ -27,7 +32,11 @@ def named_if_unreadable(record: Record) -> Iterator[None]:
 
 
 class FrameMapper(DatasetMapper):
-    """The stock mapper of single frames; what is wrong with a file is said in one sentence."""
+    """The stock mapper of single frames, but for two things.
+
+    Annotations with ``iscrowd: 1``, which it drops, become ``ignore_regions`` of the instances
+    (AnnotatedInstances). What is wrong with a file is said in one sentence.
+    """
 
     def __call__(self, record: Record) -> Record:
         """Read and transform one frame; see DatasetMapper."""
@@ -51,13 +60,37 @@ class FrameMapper(DatasetMapper):
     def _transform_annotations(
         self, record: Record, transforms: T.TransformList, image_shape: tuple[int, int]
     ) -> None:
-        if all(annotation.get("iscrowd", 0) for annotation in record["annotations"]):
+        regions = [
+            transforms.apply_segmentation(_pixels(annotation, record))
+            for annotation in record["annotations"]
+            if annotation.get("iscrowd", 0)
+        ]
+        if len(regions) == len(record["annotations"]):
             # a frame between others that show someone: stock training leaves such images out, and
             # the stock mapper fails at them if it has to find the boxes of cropped masks
             del record["annotations"]
             record["instances"] = annotations_to_instances([], image_shape)
         else:
             super()._transform_annotations(record, transforms, image_shape)
+        masks = np.zeros((len(regions), *image_shape), bool)
+        for mask, region in zip(masks, regions, strict=True):
+            mask[:] = region
+        seen = masks[masks.any(axis=(1, 2))]  # a crop may have left some of them out
+        fields = record["instances"].get_fields()
+        record["instances"] = AnnotatedInstances(image_shape, BitMasks(seen), **fields)
+
+
+def _pixels(annotation: Record, record: Record) -> npt.NDArray[np.uint8]:
+    """(height, width) of a frame: 1 on a region, given as RLE, polygons, or a box alone."""
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        return mask_util.decode(segmentation)
+    height, width = record["height"], record["width"]
+    if not segmentation:
+        box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
+        x0, y0, x1, y1 = box
+        segmentation = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+    return polygons_to_bitmask(segmentation, height, width).astype(np.uint8)
 
 
 class ClipDatasetMapper(FrameMapper):

@@ -20,11 +20,11 @@ FRAMES_PER_ROW = 4
 
 
 def draw_clip(clip: dict[str, Any], image_format: str) -> Picture:
-    """Draw the frames of one training clip with their masks and boxes, in rows of four.
+    """Draw the frames of one training clip with masks, boxes and do-not-care, in rows of four.
 
     Args:
         clip: what ClipDatasetMapper returns: a dict with ``frames``, each with an ``image``
-            (3, H, W) tensor and ``instances`` with ``gt_boxes`` and ``gt_masks``.
+            (3, H, W) tensor and AnnotatedInstances with ``gt_boxes`` and ``gt_masks``.
         image_format: ``cfg.INPUT.FORMAT``, "BGR" for one.
     """
     panels = []
@@ -32,12 +32,14 @@ def draw_clip(clip: dict[str, Any], image_format: str) -> Picture:
         pixels = convert_image_to_rgb(frame["image"].permute(1, 2, 0), image_format)
         instances = frame["instances"]
         count = len(instances)
-        masks = np.zeros((count, *pixels.shape[:2]), bool)
-        boxes = np.zeros((count, 4))
+        masks, boxes = instances.ignore_regions.tensor.numpy(), np.zeros((0, 4))
+        crowd = [False] * count + [True] * len(masks)
         if count:
-            masks = _bit_masks(instances.gt_masks, *pixels.shape[:2])
+            masks = np.concatenate([_bit_masks(instances.gt_masks, *pixels.shape[:2]), masks])
             boxes = instances.gt_boxes.tensor.numpy()
-        picture = draw_instances(np.ascontiguousarray(pixels), masks, range(count), boxes=boxes)
+        picture = draw_instances(
+            np.ascontiguousarray(pixels), masks, range(len(masks)), boxes=boxes, crowd=crowd
+        )
         caption = f"frame {frame['frame_id']}" if "frame_id" in frame else "still image"
         panels.append((caption, picture))
     rows = [
