@@ -7,7 +7,7 @@ setup(
     version="0.1.0",
     description="Deep spatio-temporal random fields (VideoGCRF) for detectron2",
     packages=find_packages(include=["videogcrf_det*"]),
-    package_data={"videogcrf_det": ["py.typed"]},
+    package_data={"videogcrf_det": ["py.typed", "data/*.txt"]},
     python_requires=">=3.10",
     # torch and detectron2 stay out: installing this must never replace a machine's own builds
     install_requires=[

@@ -10,8 +10,13 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from videogcrf_det import InputError
-from videogcrf_det.data import load_video_coco_json
-from videogcrf_det.data.prepare import prepare_davis_person, read_list
+from videogcrf_det.data import load_video_coco_json, prepare
+from videogcrf_det.data.prepare import (
+    Summary,
+    davis_person_sequences,
+    prepare_davis_person,
+    read_list,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 SHARED = Path(os.getenv("VIDEOGCRF_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -152,10 +157,22 @@ def test_do_not_care_masks(davis, tmp_path):
     save_mask(tmp_path / "ignore/pair/00001.png", drawn, "L")  # no other frame has one
     save_mask(tmp_path / "ignore/pair/00002.png", draw(), "L")
     summary = prepare_davis_person(davis, "train", ignore_masks=tmp_path / "ignore")
-    crowds = {key: mask for key, mask in decoded(load(davis)).items() if key[2]}
-    assert set(crowds) == {(2, 0, 1)}
-    np.testing.assert_array_equal(crowds[2, 0, 1], (drawn > 0) | (PAIR[1] == 255))
-    assert summary.ignore_regions == 1
+    crowds = [a for a in load(davis)["annotations"] if a["iscrowd"]]
+    assert {(a["image_id"], a["track_id"]) for a in crowds} == {(2, 0)}
+    masks = [mask_util.decode(a["segmentation"]) for a in crowds]
+    # what is not connected is a region of its own
+    expected = [PAIR[1] == 255, drawn > 0]
+    np.testing.assert_array_equal(masks, expected)
+    assert [a["bbox"] for a in crowds] == [[0, 0, 3, 2], [0, 4, 9, 2]]
+    assert summary.ignore_regions == 2
+
+
+def test_parts_that_touch_at_a_corner_are_one_region(davis, tmp_path):
+    drawn = draw(x7=(2, 0, 3, 1), x8=(3, 1, 4, 2))
+    save_mask(tmp_path / "ignore/pair/00000.png", drawn, "L")
+    prepare_davis_person(davis, "train", ignore_masks=tmp_path / "ignore")
+    crowds = [a for a in load(davis)["annotations"] if a["iscrowd"] and a["image_id"] == 1]
+    assert [a["bbox"] for a in crowds] == [[0, 2, 2, 2]]
 
 
 def test_the_file_does_not_depend_on_the_order_of_names(davis, tmp_path):
@@ -176,8 +193,43 @@ def test_a_partial_copy_is_prepared_and_accounted_for(davis, tmp_path):
     assert "left out, having no person: 1 sequence" in text
     assert "missing, having no folder of frames: 1 sequence (absent)" in text
     assert "DAVIS-Person train has 40 sequences with 2820 frames, this file 1 with 3" in text
+    assert "not among the sequences of DAVIS-Person: pair" in text
     other = prepare_davis_person(davis, "train", output=tmp_path / "mini.json")
     assert "DAVIS-Person" not in str(other)
+
+
+@pytest.mark.parametrize(("split", "counts"), [("train", (40, 2820)), ("val", (18, 1182))])
+def test_the_sequences_of_davis_person(split, counts):
+    frames_of = davis_person_sequences(split)
+    assert (len(frames_of), sum(frames_of.values())) == counts
+    path = Path(prepare.__file__).with_name(f"davis_person_{split}.txt")
+    assert read_list(path) == list(frames_of)  # the file serves --sequences-file as well
+    if (SHARED / "DAVIS2017").is_dir():
+        names = read_list(SHARED / f"DAVIS2017/ImageSets/2017/{split}.txt")
+        semantics = json.loads((SHARED / "DAVIS2017/davis_semantics.json").read_text())
+        persons = [name for name in names if "person" in semantics[name].values()]
+        assert sorted(persons) == list(frames_of)
+
+
+def test_without_a_list_the_sequences_are_those_of_davis_person(davis):
+    """A copy that has a part of one sequence, and no ImageSets."""
+    (davis / "ImageSets/2017/train.txt").unlink()
+    (davis / "davis_semantics.json").write_text('{"lucia": {"1": "person"}}')
+    save_sequence(davis, "lucia", [draw(x1=(0, 0, 3, 2))] * 2)
+    text = str(prepare_davis_person(davis, "train"))
+    assert "1 sequence, 2 frames, 2 person instances" in text
+    assert "missing, having no folder of frames: 39 sequences (bmx-bumps, " in text
+    assert "other numbers of frames than in DAVIS: lucia (2, not 70)" in text
+    assert "this file 1 with 2: results on it do not compare" in text
+
+
+def test_the_whole_of_davis_person_is_said_nothing_about():
+    def summary(frames_of):
+        return str(Summary("val", Path("davis_person_val.json"), frames_of, 9, 0, [], []))
+
+    frames_of = davis_person_sequences("val")
+    assert summary(frames_of).count("\n") == 0
+    assert "parkour (99, not 100)" in summary({**frames_of, "parkour": 99})
 
 
 def frame(root, stem, sequence="pair"):
@@ -260,10 +312,6 @@ BREAKAGES = {
     "no person": (
         lambda root: [save_mask(mask(root, f"0000{index}"), draw()) for index in range(3)],
         r"no person to be seen .*: 1 of 2 sequences have none by .*, 0 have no folder of frames",
-    ),
-    "no list": (
-        lambda root: (root / "ImageSets/2017/train.txt").unlink(),
-        r"no list of the train sequences .*train\.txt: add it, or name .* --sequences",
     ),
     "an empty list": (
         lambda root: (root / "ImageSets/2017/train.txt").write_text("\n"),

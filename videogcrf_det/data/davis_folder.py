@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
@@ -135,9 +136,12 @@ def read_sequence(folder: DavisFolder, name: str, problems: Problems) -> list[Fr
     for stem, frame, mask in zip(stems, frames, masks, strict=True):
         if frame is not None and mask is not None:
             void = (mask == VOID) & (VOID not in persons)
-            frame.regions = [_region(mask == key, track) for key, track in persons.items()]
-            frame.regions.append(_region(void | ignored.get(stem, False), track_id=0, iscrowd=1))
-            frame.regions = [region for region in frame.regions if region["area"] > 0]
+            frame.regions = [
+                _region(mask == key, track) for key, track in persons.items() if (mask == key).any()
+            ]
+            # one by one, since COCO's rule for boxes takes a region for the box around it
+            for part in _connected(void | ignored.get(stem, False)):
+                frame.regions.append(_region(part, track_id=0, iscrowd=1))
     return [frame for frame in frames if frame is not None]
 
 
@@ -258,6 +262,12 @@ def _person_ids(
 def _some(values: set[int]) -> str:
     listed = sorted(values)
     return ", ".join(map(str, listed[:8])) + (", ..." if len(listed) > 8 else "")
+
+
+def _connected(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """The connected parts of a mask."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return [labels == label for label in range(1, count)]
 
 
 def _region(mask: npt.NDArray[np.bool_], track_id: int, iscrowd: int = 0) -> dict[str, Any]:

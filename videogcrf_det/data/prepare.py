@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from videogcrf_det.data.davis_folder import (
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 
-DAVIS_PERSON = {"train": (40, 2820), "val": (18, 1182)}  # sequences, frames (docs/datasets.md)
+
+def davis_person_sequences(split: str) -> dict[str, int]:
+    """Sequences of DAVIS-Person and their numbers of frames (docs/datasets.md)."""
+    text = (
+        resources.files("videogcrf_det.data").joinpath(_file_name(split, "txt")).read_text("utf-8")
+    )
+    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {name: int(frames) for name, frames in lines}
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,19 @@ class Summary:
 
     split: str
     output: Path
-    sequences: int
-    frames: int
+    frames_of: dict[str, int]  # sequence -> number of frames
     instances: int
     ignore_regions: int
     without_person: list[str]
     missing: list[str]  # sequences of the split's list that have no folder of frames
+
+    @property
+    def sequences(self) -> int:
+        return len(self.frames_of)
+
+    @property
+    def frames(self) -> int:
+        return sum(self.frames_of.values())
 
     def __str__(self) -> str:
         lines = [
@@ -49,30 +64,44 @@ class Summary:
                 f"missing, having no folder of frames: {_count(len(self.missing), 'sequence')} "
                 f"({', '.join(self.missing)})"
             )
-        expected = DAVIS_PERSON[self.split]
-        is_davis_person = self.output.name == _file_name(self.split)
-        if is_davis_person and (self.sequences, self.frames) != expected:
-            lines.append(
-                f"note: DAVIS-Person {self.split} has {expected[0]} sequences with {expected[1]} "
-                f"frames, this file {self.sequences} with {self.frames}: results on it do not "
-                "compare with results on the whole"
-            )
+        if self.output.name == _file_name(self.split):
+            lines += self._differences()
         return "\n".join(lines)
+
+    def _differences(self) -> list[str]:
+        """How the file differs from DAVIS-Person, if it does."""
+        expected = davis_person_sequences(self.split)
+        if self.frames_of == expected:
+            return []
+        others = [name for name in self.frames_of if name not in expected]
+        counts = [
+            f"{name} ({frames}, not {expected[name]})"
+            for name, frames in self.frames_of.items()
+            if frames != expected.get(name, frames)
+        ]
+        return [
+            *([f"other numbers of frames than in DAVIS: {', '.join(counts)}"] if counts else []),
+            *([f"not among the sequences of DAVIS-Person: {', '.join(others)}"] if others else []),
+            f"note: DAVIS-Person {self.split} has {len(expected)} sequences with "
+            f"{sum(expected.values())} frames, this file {self.sequences} with {self.frames}: "
+            "results on it do not compare with results on the whole",
+        ]
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:
-    """Names of sequences from a text file, one a line.
+    """Names of sequences from a text file: the first word of each line that is no #comment.
 
     Raises:
         InputError: there is no such file, or nothing in it.
     """
     try:
-        names = Path(path).read_text(encoding="utf-8").split()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read the list of sequences {path} ({error}): give a text file with one name "
             "a line"
         ) from error
+    names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
     if not names:
         raise InputError(f"{path} names no sequence: give a text file with one name a line")
     return names
@@ -96,8 +125,8 @@ def prepare_davis_person(
 
     Args:
         root: folder with JPEGImages and Annotations.
-        split: "train" or "val". Its sequences are those of ImageSets/2017/<split>.txt that have a
-            person, unless ``sequences`` names others.
+        split: "train" or "val". Its sequences are those of ImageSets/2017/<split>.txt (where there
+            is no such file, of DAVIS-Person) that have a person, unless ``sequences`` names others.
         resolution: folder between JPEGImages and the sequences.
         sequences: names of sequences, all of which must exist.
         semantics: JSON {sequence: {object id: category}}; root/davis_semantics.json by default.
@@ -130,8 +159,7 @@ def prepare_davis_person(
     return Summary(
         split=split,
         output=target,
-        sequences=len(videos),
-        frames=len(content["images"]),
+        frames_of={name: len(frames) for name, frames in videos.items()},
         instances=instances,
         ignore_regions=len(content["annotations"]) - instances,
         without_person=without_person,
@@ -139,8 +167,8 @@ def prepare_davis_person(
     )
 
 
-def _file_name(split: str) -> str:
-    return f"davis_person_{split}.json"
+def _file_name(split: str, suffix: str = "json") -> str:
+    return f"davis_person_{split}.{suffix}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -155,13 +183,7 @@ def _sequence_names(
         names = list(sequences)
     else:
         path = root / "ImageSets" / "2017" / f"{split}.txt"
-        if path.is_file():
-            names = read_list(path)
-        else:
-            problems.add(
-                f"there is no list of the {split} sequences {path}: add it, or name the sequences "
-                "with --sequences"
-            )
+        names = read_list(path) if path.is_file() else list(davis_person_sequences(split))
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             problems.add("sequences are named more than once", name)
