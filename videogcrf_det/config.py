@@ -1,5 +1,7 @@
 """Every key that VideoGCRF adds to a detectron2 config."""
 
+from typing import Any
+
 from detectron2.config import CfgNode as CN
 
 
@@ -65,3 +67,24 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
     # Conjugate gradients give up, with a warning, after so many iterations.
     cfg.MODEL.VIDEO_GCRF.MAX_ITERS = 200
+
+
+def gcrf_options(cfg: CN) -> dict[str, Any]:
+    """Keyword arguments of VideoGCRF from MODEL.VIDEO_GCRF."""
+    options = cfg.MODEL.VIDEO_GCRF
+    return {
+        "spatial_dim": options.SPATIAL_DIM,
+        "temporal_dim": options.TEMPORAL_DIM,
+        "num_convs": options.NUM_CONVS,
+        "conv_dim": options.CONV_DIM,
+        "neighbourhood": options.NEIGHBOURHOOD,
+        "self_coupling": options.SELF_COUPLING,
+        "distance_decay": options.DISTANCE_DECAY or None,
+        "learn_distance_decay": options.LEARN_DISTANCE_DECAY,
+        "lam": options.LAMBDA,
+        "learn_lam": options.LEARN_LAMBDA,
+        "fusion": options.FUSION,
+        "solver": options.SOLVER,
+        "rtol": options.RTOL,
+        "max_iters": options.MAX_ITERS,
+    }

@@ -8,6 +8,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
+from videogcrf_det.config import gcrf_options
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF
 
@@ -139,23 +140,6 @@ def build_video_gcrf_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VideoGCRF
         )
     bottom_up = BACKBONE_REGISTRY.get(options.BACKBONE_NAME)(cfg, input_shape)
     try:
-        return VideoGCRFBackbone(
-            bottom_up,
-            options.IN_FEATURES,
-            spatial_dim=options.SPATIAL_DIM,
-            temporal_dim=options.TEMPORAL_DIM,
-            num_convs=options.NUM_CONVS,
-            conv_dim=options.CONV_DIM,
-            neighbourhood=options.NEIGHBOURHOOD,
-            self_coupling=options.SELF_COUPLING,
-            distance_decay=options.DISTANCE_DECAY or None,
-            learn_distance_decay=options.LEARN_DISTANCE_DECAY,
-            lam=options.LAMBDA,
-            learn_lam=options.LEARN_LAMBDA,
-            fusion=options.FUSION,
-            solver=options.SOLVER,
-            rtol=options.RTOL,
-            max_iters=options.MAX_ITERS,
-        )
+        return VideoGCRFBackbone(bottom_up, options.IN_FEATURES, **gcrf_options(cfg))
     except ValueError as error:
         raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None
