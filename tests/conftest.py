@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -66,6 +69,27 @@ def small(mini_data, tmp_path):
         *["DATASETS.TEST", f"('{mini_data['val']}',)"],
         *["OUTPUT_DIR", str(tmp_path / "out"), *SMALL],
     ]
+
+
+@pytest.fixture
+def start(mini_root):
+    """Run a Python command as a process: (exit code, stdout, stderr)."""
+
+    def start(*words, **variables):
+        defaults = {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": mini_root.parent}
+        env = {**os.environ, **{k: str(v) for k, v in {**defaults, **variables}.items()}}
+        done = subprocess.run(
+            [sys.executable, *map(str, words)], env=env, capture_output=True, text=True, timeout=300
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return start
+
+
+def train_net(small, *opts, flags=()):
+    """The words of a small training of the data set that the registered names stand for."""
+    named = [word.replace("test_mini_", "mini_davis_person_") for word in small]
+    return ["tools/train_net.py", "--config-file", CONFIG, *flags, *named, *map(str, opts)]
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The tools as a user calls them: what they do, and one sentence for whatever is wrong."""
 
 import json
-import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import torch
 from detectron2.modeling import build_model
 from pycocotools import mask as coco_mask
 
-from tests.conftest import CONFIG
+from tests.conftest import CONFIG, train_net
 from videogcrf_det.engine import build_cfg
 
 TOOLS = sorted(path.name for path in Path("tools").glob("*.py"))
@@ -38,27 +36,6 @@ def call(monkeypatch, capfd):
         return code, out, err
 
     return call
-
-
-@pytest.fixture
-def start(mini_root):
-    """Run a Python command as a process: (exit code, stdout, stderr)."""
-
-    def start(*words, **variables):
-        defaults = {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": mini_root.parent}
-        env = {**os.environ, **{k: str(v) for k, v in {**defaults, **variables}.items()}}
-        done = subprocess.run(
-            [sys.executable, *map(str, words)], env=env, capture_output=True, text=True, timeout=300
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return start
-
-
-def train_net(small, *opts, flags=()):
-    """The words of a small training of the data set that the registered names stand for."""
-    named = [word.replace("test_mini_", "mini_davis_person_") for word in small]
-    return ["tools/train_net.py", "--config-file", CONFIG, *flags, *named, *map(str, opts)]
 
 
 def check_sentence(done, sentence):

@@ -1,17 +1,25 @@
 """Loading weights, with a sentence where they do not fit."""
 
+import os
 import pickle
+from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
 
 NEW = "backbone.gcrf."  # weights that no detector without a VideoGCRF has
 
 
+PARTIAL = ".partial.pth"  # a checkpoint that is being written; one that was killed is overwritten
+
+
 class ClipCheckpointer(DetectionCheckpointer):
-    """Refuses weights of another architecture, of which the stock one loads nothing in silence.
+    """Leaves no half-written files behind, and refuses weights of another architecture, of which
+    the stock one loads nothing in silence.
 
     Attributes:
         missing: the model's tensors that the last file lacked, but for those of the VideoGCRF.
@@ -32,6 +40,37 @@ class ClipCheckpointer(DetectionCheckpointer):
                 f"cannot load the weights {path} ({' '.join(str(error).split())}): check the path "
                 "in MODEL.WEIGHTS, or download the file and give its path there"
             ) from error
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``<name>.pth`` and make it the last checkpoint; see Checkpointer."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        path = Path(self.save_dir, f"{name}.pth")
+        self.logger.info(f"Saving checkpoint to {path}")
+        states = {key: value.state_dict() for key, value in self.checkpointables.items()}
+        partial = path.with_name(PARTIAL)
+        torch.save({"model": self.model.state_dict(), **states, **kwargs}, partial)
+        partial.replace(path)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Write the name of the last checkpoint; see Checkpointer."""
+        with atomic_write(os.path.join(self.save_dir, "last_checkpoint")) as temporary:
+            temporary.write_text(last_filename_basename)
+
+    def get_checkpoint_file(self) -> str:
+        """The last checkpoint; see Checkpointer.
+
+        Raises:
+            InputError: it is not there.
+        """
+        path = super().get_checkpoint_file()
+        if path and not os.path.isfile(path):
+            raise InputError(
+                f"{self.save_dir}/last_checkpoint names {os.path.basename(path)!r}, which is not "
+                "there: write the name of another checkpoint into it, or do without --resume"
+            )
+        return path
 
     def _load_model(self, checkpoint: Any) -> Any:
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}

@@ -6,9 +6,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.data import build_detection_test_loader
 from detectron2.engine import (
     AMPTrainer,
     DefaultTrainer,
@@ -24,7 +25,14 @@ from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.config import add_videogcrf_config
-from videogcrf_det.data import ClipDatasetMapper, VideoDatasetMapper, load_videos, training_clips
+from videogcrf_det.data import (
+    ClipDatasetMapper,
+    ClipLoader,
+    VideoDatasetMapper,
+    build_clip_train_loader,
+    load_videos,
+    training_clips,
+)
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 
@@ -61,7 +69,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 class VideoTrainer(DefaultTrainer):
-    """detectron2's DefaultTrainer on clips, with several processes on CPUs too."""
+    """detectron2's DefaultTrainer on clips, with several processes on CPUs too.
+
+    With a SEED, a training that was interrupted and resumed ends with the weights of one that was
+    not: batches, augmentations and sampling follow from the iteration (docs/training.md).
+    """
 
     def __init__(self, cfg: CfgNode) -> None:
         # DefaultTrainer's own constructor can make neither the checkpointer nor a process group
@@ -88,16 +100,33 @@ class VideoTrainer(DefaultTrainer):
         return getattr(self, "_last_eval_results", None) or {}
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
+    def build_train_loader(cls, cfg: CfgNode) -> ClipLoader:
         """Batches of SOLVER.IMS_PER_BATCH clips."""
-        clips, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-        if clips < 1 or clips % processes:
-            raise InputError(
-                f"SOLVER.IMS_PER_BATCH {clips} is not a multiple of the {processes} processes that "
-                "share its clips: change it or --num-gpus"
-            )
-        mapper = ClipDatasetMapper(cfg, is_train=True)
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=training_clips(cfg))
+        return build_clip_train_loader(
+            cls.training_clips(cfg),
+            ClipDatasetMapper(cfg, is_train=True),
+            clips_per_batch=cfg.SOLVER.IMS_PER_BATCH,
+            seed=cfg.SEED,
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+            aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        )
+
+    @classmethod
+    def training_clips(cls, cfg: CfgNode) -> list[dict[str, Any]]:
+        """The clips of DATASETS.TRAIN."""
+        return training_clips(cfg)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on with the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
+        super().resume_or_load(resume)
+        self._trainer.data_loader.start = self.start_iter
+
+    def run_step(self) -> None:
+        """One iteration, whose random numbers depend on SEED and the iteration alone."""
+        if self.cfg.SEED >= 0:
+            seeds = np.random.SeedSequence([self.cfg.SEED, self.iter, comm.get_rank()])
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+        super().run_step()
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

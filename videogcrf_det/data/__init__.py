@@ -8,11 +8,14 @@ from videogcrf_det.data.clips import (
     training_clips,
 )
 from videogcrf_det.data.datasets import load_video_coco_json, register_video_coco_instances
+from videogcrf_det.data.loader import ClipLoader, build_clip_train_loader
 from videogcrf_det.data.mappers import ClipDatasetMapper, VideoDatasetMapper
 
 __all__ = [
     "ClipDatasetMapper",
+    "ClipLoader",
     "VideoDatasetMapper",
+    "build_clip_train_loader",
     "build_clips",
     "clip_indices",
     "load_clips",
