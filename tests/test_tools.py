@@ -105,7 +105,8 @@ def test_one_and_two_processes(start, call, small, mini_data, tmp_path):
     for folder in (trained, both):
         assert (folder / RESULTS).read_text() == of_one
         assert copypaste(folder) == copypaste(alone)
-    assert len(copypaste(alone)) == 6  # task, names and values, for boxes and for masks
+    # task, names and values, for boxes, masks and temporal stability
+    assert len(copypaste(alone)) == 9
 
 
 @pytest.mark.slow
@@ -196,7 +197,7 @@ def do_not_care(root, content):
 
 
 def no_frames(root, content):
-    content.update(images=[], annotations=[], videos=[{"id": 1, "name": "walk", "length": 0}])
+    content["videos"].append({"id": 99, "name": "walk", "length": 0})
 
 
 @pytest.mark.parametrize(
@@ -204,9 +205,9 @@ def no_frames(root, content):
     [
         (truncate, r"cannot read the frame \S+\.jpg \(.*\): copy it again"),
         (shrink_masks, r"a mask of \S+\.jpg has the size \[24, 32\].*: prepare .* again"),
-        (no_persons, r"\.json has no annotated instance \(of person\): make it again"),
-        (do_not_care, r"\.json has no annotated instance \(of person\): make it again"),
-        (no_frames, r"\.json has no annotated instance \(of person\): make it again"),
+        (no_persons, r"the training data \w+ has no annotated instances: check"),
+        (do_not_care, r"the training data \w+ has no annotated instances: check"),
+        (no_frames, r"the video 'walk' in \S+\.json has no frames: add them"),
     ],
 )
 def test_bad_training_data(call, small, damaged, tmp_path, damage, sentence):

@@ -36,8 +36,8 @@ def load_video_coco_json(
         Images without ``video_id`` come last, in the order of their ids, without these keys.
 
     Raises:
-        InputError: the file is missing, is not COCO JSON, has no categories or no instances, or
-            its video or frame ids are not usable.
+        InputError: the file is missing, is not COCO JSON, has no categories, or its video or frame
+            ids are not usable.
     """
     json_file, image_root = os.fspath(json_file), os.fspath(image_root)
     content = _read(json_file)
@@ -93,22 +93,12 @@ def _read(json_file: str) -> dict[str, Any]:
             content = json.load(file)
     except ValueError as error:  # neither JSON nor text
         raise InputError(f"{json_file} is not JSON ({error}): make it again") from error
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise InputError(
-            f"{json_file} has no list of images: give a file in COCO's instance format"
-        )
+    images = content.get("images") if isinstance(content, dict) else None
+    if not images or not isinstance(images, list):
+        raise InputError(f"{json_file} has no images: give a file in COCO's instance format")
     if not content.get("categories"):
         raise InputError(f"{json_file} has no categories: add the list 'categories'")
-    if all(annotation.get("iscrowd", 0) for annotation in content.get("annotations") or ()):
-        raise InputError(
-            f"{json_file} has no annotated instance (of {_names(content)}): make it again from "
-            "data that shows one"
-        )
     return content
-
-
-def _names(content: dict[str, Any]) -> str:
-    return ", ".join(str(category.get("name")) for category in content["categories"])
 
 
 def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, Any]]:
