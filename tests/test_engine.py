@@ -187,6 +187,7 @@ def test_neighbourhoods_are_words_on_the_command_line(make_cfg, word):
         (CONFIG, ["SOLVER.MAX_ITER", "many"], "many.*MAX_ITER"),
         (CONFIG, ["SOLVER.MAX_ITER"], "odd length.*MAX_ITER"),
         ("configs/none.yaml", [], r"configs/none\.yaml"),
+        (CONFIG, ["OUTPUT_DIR", "s3://bucket/output"], r"s3://bucket/output is an address.*folder"),
     ],
 )
 def test_bad_configs(config_file, opts, sentence):
@@ -211,3 +212,9 @@ def test_bad_config_files(tmp_path, text, sentence):
 def test_mixed_precision_needs_a_gpu(make_cfg):
     with pytest.raises(InputError, match=r"SOLVER\.AMP\.ENABLED True needs a GPU"):
         make_cfg("SOLVER.AMP.ENABLED", True)
+
+
+def test_clips_have_one_sampler(make_cfg):
+    cfg = make_cfg("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler")
+    with pytest.raises(InputError, match=r"SAMPLER_TRAIN RepeatFactor.*by TrainingSampler"):
+        VideoTrainer(cfg)

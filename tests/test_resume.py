@@ -111,26 +111,35 @@ def checkpointer(folder, value=1.0):
     return ClipCheckpointer(model, str(folder))
 
 
-def test_a_checkpoint_that_fails_leaves_the_last_one(tmp_path, monkeypatch):
-    checkpointer(tmp_path, 1.0).save("model")
+@pytest.mark.parametrize("moment", ["in the file", "before its renaming", "before the tag's"])
+def test_an_interrupted_checkpoint_leaves_the_last_one(tmp_path, monkeypatch, moment):
+    checkpointer(tmp_path, 1.0).save("first")
+    replace = Path.replace
 
     def half(data, path):
         Path(path).write_bytes(b"half")
-        raise OSError("no space left on device")
+        raise KeyboardInterrupt
+
+    def stop(path, target):
+        if moment == "before its renaming" or target.name == "last_checkpoint":
+            raise KeyboardInterrupt
+        return replace(path, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", half)
-        with pytest.raises(OSError, match="no space left"):
-            checkpointer(tmp_path, 2.0).save("model")
-    assert weights_of(tmp_path / "model.pth") == 1
-    assert (tmp_path / "last_checkpoint").read_text() == "model.pth"
-    checkpointer(tmp_path, 3.0).save("model")
-    assert weights_of(tmp_path / "model.pth") == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"model.pth", "last_checkpoint"}
-
-
-def weights_of(path):
-    return torch.load(path)["model"]["weight"].item()
+        if moment == "in the file":
+            patched.setattr(torch, "save", half)
+        else:
+            patched.setattr(Path, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            checkpointer(tmp_path, 2.0).save("second")
+    assert (tmp_path / "second.pth").exists() == (moment == "before the tag's")
+    resumed = checkpointer(tmp_path, 3.0)
+    resumed.resume_or_load("", resume=True)
+    assert resumed.model.weight.item() == 1
+    resumed.save("second")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *["first.pth", "second.pth", "last_checkpoint"]
+    }
 
 
 @pytest.mark.parametrize("name", ["", "gone.pth"])

@@ -1,4 +1,4 @@
-"""Loading weights, with a sentence where they do not fit."""
+"""Saving checkpoints whole, and loading weights, with a sentence where they do not fit."""
 
 import os
 import pickle
@@ -9,12 +9,10 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_write
 
 NEW = "backbone.gcrf."  # weights that no detector without a VideoGCRF has
-
-
-PARTIAL = ".partial.pth"  # a checkpoint that is being written; one that was killed is overwritten
+# what is being written, before it is renamed: what a killed training leaves, the next overwrites
+PARTIAL = ".partial.pth"
 
 
 class ClipCheckpointer(DetectionCheckpointer):
@@ -55,8 +53,9 @@ class ClipCheckpointer(DetectionCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Write the name of the last checkpoint; see Checkpointer."""
-        with atomic_write(os.path.join(self.save_dir, "last_checkpoint")) as temporary:
-            temporary.write_text(last_filename_basename)
+        partial = Path(self.save_dir, PARTIAL)
+        partial.write_text(last_filename_basename)
+        partial.replace(partial.with_name("last_checkpoint"))
 
     def get_checkpoint_file(self) -> str:
         """The last checkpoint; see Checkpointer.
@@ -75,12 +74,14 @@ class ClipCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: Any) -> Any:
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
         weights = checkpoint["model"]
-        for name in weights.keys() & shapes.keys():
+        skipped = []
+        for name in sorted(weights.keys() & shapes.keys()):
             if tuple(weights[name].shape) != tuple(shapes[name]):
                 # as fvcore does, but that it looks for the tensor's module under this name, which
                 # VideoGCRFBackbone gives to weights and not to modules
-                del weights[name]
+                skipped.append((name, tuple(weights.pop(name).shape), tuple(shapes[name])))
         incompatible = super()._load_model(checkpoint)
+        incompatible.incorrect_shapes.extend(skipped)  # for the log
         # tensors of another shape count as missing as well
         self.missing = tuple(k for k in incompatible.missing_keys if not k.startswith(NEW))
         absent = [key for key in self.missing if key.startswith("backbone.")]

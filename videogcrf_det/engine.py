@@ -57,6 +57,11 @@ def build_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
         cfg.MODEL.DEVICE = "cpu"
     if cfg.SOLVER.AMP.ENABLED and not torch.cuda.is_available():
         raise InputError("SOLVER.AMP.ENABLED True needs a GPU, and none is available: set it False")
+    if "://" in cfg.OUTPUT_DIR:
+        raise InputError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
+            "folder, and copy it there afterwards"
+        )
     cfg.freeze()
     return cfg
 
@@ -102,6 +107,12 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> ClipLoader:
         """Batches of SOLVER.IMS_PER_BATCH clips."""
+        sampler = cfg.DATALOADER.SAMPLER_TRAIN
+        if sampler != "TrainingSampler":
+            raise InputError(
+                f"DATALOADER.SAMPLER_TRAIN {sampler} does not know of clips: each is drawn once "
+                "an epoch, by TrainingSampler; set that"
+            )
         return build_clip_train_loader(
             cls.training_clips(cfg),
             ClipDatasetMapper(cfg, is_train=True),

@@ -26,7 +26,8 @@ def numbered(widths):
 
 def drawn(clip):
     """What a mapper with random augmentations is, in short."""
-    return clip["number"], clip["width"], random.random(), float(np.random.rand())
+    values = random.random(), float(np.random.rand()), float(torch.rand((), dtype=torch.float64))
+    return clip["number"], clip["width"], *values
 
 
 def batches(count, widths=(20,) * 7, mapper=drawn, **options):
@@ -104,7 +105,7 @@ def test_a_worker_ends_with_the_sentence():
         raise InputError("cannot read the frame a.jpg: copy it again")
 
     with pytest.raises(InputError, match=r"cannot read the frame a\.jpg"):
-        batches(1, mapper=broken, num_workers=1)
+        batches(1, mapper=broken, num_workers=2)
 
 
 def test_real_clips_are_augmented_alike_wherever_they_are_read(small):

@@ -96,16 +96,18 @@ class _SeededDataset(Dataset[Any]):
 
     def __getitem__(self, draw: Draw) -> Any:
         position, index = draw
-        # detectron2 draws from the global generators
-        state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        for_python, for_numpy = np.random.SeedSequence([self.seed, position]).generate_state(2)
-        random.seed(int(for_python))
-        np.random.seed(for_numpy)  # noqa: NPY002
+        # detectron2's augmentations draw from numpy's global generator, torchvision's from torch's
+        state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+        seeds = np.random.SeedSequence([self.seed, position]).generate_state(3).tolist()
+        random.seed(seeds[0])
+        np.random.seed(seeds[1])  # noqa: NPY002
+        torch.default_generator.manual_seed(seeds[2])  # torch.manual_seed would seed GPUs as well
         try:
             return self.mapper(self.clips[index])
         finally:
             random.setstate(state[0])
             np.random.set_state(state[1])  # noqa: NPY002
+            torch.set_rng_state(state[2])
 
 
 def build_clip_train_loader(
