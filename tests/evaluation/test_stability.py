@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from videogcrf_det.evaluation.stability import Masks, StabilityMeter, pair_stability, warp
+from videogcrf_det.evaluation.stability import (
+    LEAST_SIDE,
+    Masks,
+    StabilityMeter,
+    pair_stability,
+    warp,
+)
 
 HEIGHT, WIDTH = 96, 128
 STILL = np.zeros((HEIGHT, WIDTH, 2), np.float32)
@@ -33,7 +39,7 @@ def measure(grays, *kinds):
     meter = StabilityMeter()
     for gray, *found in zip(grays, *kinds, strict=True):
         meter.add(gray, {str(i): m for i, m in enumerate(found)})
-    return [mean.percent() for _, mean in sorted(meter.means.items())]
+    return [100 * mean.total / mean.pairs for _, mean in sorted(meter.means.items())]
 
 
 PERSON = (20, 30, 60, 50)  # 40 x 20 pixels
@@ -98,30 +104,30 @@ def test_no_masks_at_all():
     assert measure([texture()] * 3, [masks()] * 3) == []
 
 
-def test_what_comes_into_the_picture_is_left_out():
+def test_what_comes_into_the_picture():
     """The flow says that the left 8 columns come from outside of the earlier frame."""
     flow = STILL.copy()
     flow[..., 0] = -8
     before, after = masks((20, 0, 60, 20)), masks((20, 0, 60, 28))
-    assert pair_stability(before, after, flow) == 1
-    warped, known = warp(before.masks, flow)
-    assert not known[:, :8].any()
-    assert known[:, 8:].all()
-    assert not warped[:, :, :8].any()
+    assert pair_stability(before, after, flow) == pytest.approx(20 / 28)
 
 
 def test_the_direction_of_the_flow():
     """Flow is from the later frame to the earlier one."""
     flow = STILL.copy()
     flow[..., 0], flow[..., 1] = -5, 3
-    warped, _ = warp(masks(PERSON).masks, flow)
+    warped = warp(masks(PERSON).masks, flow)
     top, left, bottom, right = PERSON
     np.testing.assert_array_equal(warped[0], box(top - 3, left + 5, bottom - 3, right + 5))
 
 
-def test_frames_of_another_size_are_not_compared():
+@pytest.mark.parametrize("side", [10, LEAST_SIDE])
+def test_frames_of_another_size_or_too_small_are_not_compared(side):
+    """Frames of fewer than 16 pixels would crash OpenCV."""
     meter = StabilityMeter()
     meter.add(texture(), {"0": masks(PERSON)})
-    small = Masks(np.ones((1, 10, 10), bool), np.zeros(1, int))
-    meter.add(texture(10, 10), {"0": small})
+    small = Masks(np.ones((1, side, 64), bool), np.zeros(1, int))
+    meter.add(texture(side, 64), {"0": small})
     assert meter.means == {}
+    meter.add(texture(side, 64), {"0": small})
+    assert meter.means == ({} if side < LEAST_SIDE else {"0": (pytest.approx(1), 1)})

@@ -101,5 +101,6 @@ def warp(masks: NDArray[np.bool_], flow: Flow) -> NDArray[np.bool_]:
     """
     rows, columns = np.indices(flow.shape[:2], np.float32)
     x, y = columns + flow[..., 0], rows + flow[..., 1]
-    warped = [cv2.remap(mask.astype(np.float32), x, y, cv2.INTER_LINEAR) for mask in masks]
-    return np.stack(warped) > 0.5
+    # of bytes that are 0 or 1, interpolation rounds to the nearer one
+    pixels = masks.astype(np.uint8)
+    return np.stack([cv2.remap(mask, x, y, cv2.INTER_LINEAR) for mask in pixels]).astype(bool)

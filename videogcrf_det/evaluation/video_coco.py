@@ -2,26 +2,28 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from detectron2.utils.visualizer import GenericMask
+from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 from tqdm import tqdm
 
-from videogcrf_det.evaluation.sequences import (
+from videogcrf_det.evaluation.coco_figures import (
+    METRICS,
     average_precision,
     count_ignored,
-    count_instances,
     evaluate_nothing,
-    read_sequences,
+    instances_of,
     restrict,
 )
 from videogcrf_det.evaluation.stability import Masks, Mean, StabilityMeter
@@ -29,41 +31,49 @@ from videogcrf_det.evaluation.stability import Masks, Mean, StabilityMeter
 LEAST_SCORE = 0.5  # of detections whose stability is measured
 KINDS = ("predictions", "ground_truth")
 
+Figures = dict[str, Any]
+
+
+class _Video(NamedTuple):
+    """A video whose detections were taken."""
+
+    video_id: Any  # None for a still image
+    name: str
+    images: list[Any]  # ids of its frames
+    stability: dict[str, Mean]  # by kind
+
 
 class VideoCOCOEvaluator(COCOEvaluator):
     """COCO AP over the frames of all videos, every frame counting as an image.
 
     The figures are those of pycocotools itself. Beside detectron2's, there are the number of
-    detections that do-not-care regions took out (``ignored``) and the temporal stability of masks;
+    detections that lie on do-not-care regions (``ignored``) and the temporal stability of masks;
     ``evaluation.json`` in the output folder has them all, for every video too
-    (docs/evaluation.md). Files of an earlier evaluation are replaced when the new ones are whole.
+    (docs/evaluation.md). Files of an earlier evaluation stay until the new ones are whole.
     """
 
     def __init__(
         self,
         dataset_name: str,
         tasks: Sequence[str] | None = None,
-        distributed: bool = True,
         output_dir: str | None = None,
     ) -> None:
         """
         Args:
             dataset_name: a registered data set.
             tasks: "bbox" and "segm", or one of them; None: by the detections.
-            distributed: gather the detections of all processes.
             output_dir: folder for detections and figures; None: they are not written.
         """
-        super().__init__(dataset_name, tasks, distributed, output_dir, use_fast_impl=False)
+        super().__init__(dataset_name, tasks, output_dir=output_dir, use_fast_impl=False)
         self._output_dir: str | None = output_dir
         self._dataset_name = dataset_name
-        self._sequences = read_sequences(self._coco_api)
+        # there is no AP without instances: COCO's -1 would be taken for a figure
+        self._do_evaluation = bool(instances_of(self._coco_api, self._coco_api.imgs))
 
     def reset(self) -> None:
         """Forget all detections."""
         super().reset()
-        # image id of a video's first frame -> means by kind
-        self._stability: dict[Any, dict[str, Mean]] = {}
-        self._of_sequences: dict[str, dict[str, Any]] = {}
+        self._videos: list[_Video] = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
         """Take the detections of videos, reading them frame by frame.
@@ -73,119 +83,150 @@ class VideoCOCOEvaluator(COCOEvaluator):
             outputs: what ClipRCNN gives for them: for each an iterable of ``{"instances": ...}``.
         """
         for video, detections in zip(inputs, outputs, strict=True):
-            meter = StabilityMeter()
+            records, meter = video["records"], StabilityMeter()
             for record, detection in tqdm(
-                zip(video["records"], detections, strict=True),
+                zip(records, detections, strict=True),
                 desc=str(video["video_name"]),
-                total=len(video["records"]),
+                total=len(records),
                 unit="frame",
                 leave=False,
                 disable=not comm.is_main_process(),
             ):
-                super().process([record], [detection])
                 found = detection["instances"].to("cpu")
-                if found.has("pred_masks") and len(video["records"]) > 1:
+                super().process([record], [{"instances": found}])
+                if found.has("pred_masks") and len(records) > 1:
                     gray = read_image(record["file_name"], "L")[..., 0]
-                    kinds = (_confident(found), _annotated(record))
+                    kinds = (_confident(found), self._annotated(record["image_id"]))
                     meter.add(gray, dict(zip(KINDS, kinds, strict=True)))
-            self._stability[video["records"][0]["image_id"]] = meter.means
+            images = [record["image_id"] for record in records]
+            self._videos.append(_Video(video["video_id"], video["video_name"], images, meter.means))
 
-    def evaluate(self, img_ids: Any = None) -> dict[str, Any]:
-        """The figures by task and name, in percent; see COCOEvaluator. Empty but in the main
-        process."""
-        stability = comm.gather(self._stability, dst=0) if self._distributed else [self._stability]
+    def _annotated(self, image: Any) -> Masks:
+        annotations = instances_of(self._coco_api, [image])
+        annotations = [a for a in annotations if a.get("segmentation")]
+        size = self._coco_api.imgs[image]["height"], self._coco_api.imgs[image]["width"]
+        masks = np.zeros((len(annotations), *size), bool)
+        for mask, annotation in zip(masks, annotations, strict=True):
+            mask[:] = self._coco_api.annToMask(annotation)
+        return Masks(masks, np.array([a["category_id"] for a in annotations], int))
+
+    def evaluate(self, img_ids: Any = None) -> Figures:
+        """The figures by task and name, in percent; see COCOEvaluator.
+
+        Empty but in the main process.
+        """
+        videos = [video for part in comm.gather(self._videos, dst=0) for video in part]
+        self._evaluations: dict[str, COCOeval] = {}
         with self._whole_files() as folder:
             results = super().evaluate(img_ids)
-            if not results:
-                return results
-            means = {image: kinds for part in stability for image, kinds in part.items()}
-            overall = _percents(means.values())
-            if any(value is not None for value in overall.values()):
-                results["temporal_stability"] = {k: v for k, v in overall.items() if v is not None}
-            sequences = self._sequence_figures(means)
-            self._log_sequences(sequences)
+            if not videos:
+                return {}
+            content = self._content(results, videos)
+            self._log(content)
             if folder is not None:
-                content = {
-                    "dataset": self._dataset_name,
-                    "results": _without_nan({**results, "temporal_stability": overall}),
-                    "sequences": sequences,
-                }
                 text = json.dumps(content, indent=1)
                 Path(folder, "evaluation.json").write_text(text, encoding="utf-8")
-        return results
+        if folder is not None:
+            self._logger.info(f"Detections and figures are in {self._output_dir}")
+        stability = content["results"]["temporal_stability"]
+        known = {kind: value for kind, value in stability.items() if value is not None}
+        return {**results, **({"temporal_stability": known} if known else {})}
 
     @contextmanager
     def _whole_files(self) -> Iterator[Path | None]:
-        """Have files written to a folder beside, and move them into place at the end."""
+        """Have files written to a folder inside the final one, and move them at the end."""
         final = self._output_dir
         if final is None or not comm.is_main_process():
             yield None
             return
         partial = Path(final, ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # of an evaluation that was killed
+        partial.mkdir(parents=True)
         self._output_dir = str(partial)
         try:
             yield partial
+            for path in partial.iterdir():
+                path.replace(Path(final, path.name))
         finally:
             self._output_dir = final
-        for path in partial.iterdir():
-            path.replace(Path(final, path.name))
-        partial.rmdir()
+            shutil.rmtree(partial)
+
+    def _eval_predictions(self, predictions: list[dict[str, Any]], img_ids: Any = None) -> None:
+        """See COCOEvaluator; says so where there is nothing to compare."""
+        found = sum(len(prediction["instances"]) for prediction in predictions)
+        if not self._do_evaluation:
+            self._logger.warning(
+                f"{self._dataset_name} has no annotated instance, so there is no AP; the model has "
+                f"{found} detections on its {len(predictions)} frames"
+            )
+        elif not found:
+            self._logger.warning(
+                f"the model has no detection on any of the {len(predictions)} frames of "
+                f"{self._dataset_name}, so AP is 0"
+            )
+        super()._eval_predictions(predictions, img_ids)
 
     def _derive_coco_results(
-        self, coco_eval: Any, iou_type: str, class_names: list[str] | None = None
+        self, coco_eval: COCOeval | None, iou_type: str, class_names: list[str] | None = None
     ) -> dict[str, float]:
         """The figures of one task; see COCOEvaluator. None for ``coco_eval``: no detections."""
-        detections = 0 if coco_eval is None else len(coco_eval.cocoDt.anns)
-        if not count_instances(self._coco_api):
-            self._logger.warning(
-                f"{self._dataset_name} has no annotated instance, so that there is no {iou_type} "
-                f"AP; the model has {detections} detections in it"
-            )
-            return {}
         if coco_eval is None:
-            self._logger.warning(
-                f"the model detects nothing in any frame of {self._dataset_name}: {iou_type} AP 0"
-            )
             coco_eval = evaluate_nothing(self._coco_api, iou_type)
+        self._evaluations[iou_type] = coco_eval
         results = super()._derive_coco_results(coco_eval, iou_type, class_names)
         results["ignored"] = count_ignored(coco_eval)
-        self._logger.info(
-            f"{results['ignored']} of {detections} detections count neither for nor against "
-            f"({iou_type}): they lie on do-not-care regions"
-        )
-        for sequence in self._sequences:
-            figures = average_precision(restrict(coco_eval, sequence.images))
-            self._of_sequences.setdefault(sequence.name, {})[iou_type] = figures
         return results
 
-    def _sequence_figures(self, means: dict[Any, dict[str, Mean]]) -> dict[str, Any]:
-        return {
-            sequence.name: {
-                "frames": len(sequence.images),
-                "instances": sequence.instances,
-                **self._of_sequences.get(sequence.name, {}),
-                "temporal_stability": _percents(
-                    means[image] for image in sequence.images if image in means
-                ),
+    def _content(self, results: Figures, videos: list[_Video]) -> Figures:
+        """What evaluation.json holds."""
+        tasks = sorted(self._tasks or results)
+        sequences = {}
+        for name, group in _sequences(videos).items():
+            images = [image for video in group for image in video.images]
+            sequences[name] = {
+                "frames": len(images),
+                "instances": len(instances_of(self._coco_api, images)),
+                **{task: self._average_precision(task, images) for task in tasks},
+                "temporal_stability": _percent(group),
             }
-            for sequence in self._sequences
+        undefined = dict.fromkeys([*METRICS, "ignored"])
+        return {
+            "dataset": self._dataset_name,
+            "results": {
+                **{task: _without_nan(results.get(task, undefined)) for task in tasks},
+                "temporal_stability": _percent(videos),
+            },
+            "sequences": sequences,
         }
 
-    def _log_sequences(self, sequences: dict[str, Any]) -> None:
-        task = "segm" if any("segm" in figures for figures in sequences.values()) else "bbox"
+    def _average_precision(self, task: str, images: list[Any]) -> dict[str, float | None]:
+        if task not in self._evaluations:
+            return dict.fromkeys(METRICS)
+        return average_precision(restrict(self._evaluations[task], images))
+
+    def _log(self, content: Figures) -> None:
+        results, sequences = content["results"], content["sequences"]
+        tasks = [task for task in results if task != "temporal_stability"]
+        for task in tasks:
+            if results[task]["ignored"]:
+                self._logger.info(
+                    f"{results[task]['ignored']} detections ({task}) lie on do-not-care regions "
+                    "and count neither for nor against"
+                )
+        headers = ["sequence", "frames", "instances"]
+        headers += [name for task in tasks for name in (f"{task} AP", *METRICS[1:])]
+        headers += ["stability", "of truth"]
+        total = {key: sum(s[key] for s in sequences.values()) for key in ("frames", "instances")}
         rows = [
             [
                 *(name, figures["frames"], figures["instances"]),
-                *figures.get(task, {}).values(),
+                *(figures[task][metric] for task in tasks for metric in METRICS),
                 *figures["temporal_stability"].values(),
             ]
-            for name, figures in sequences.items()
+            for name, figures in {**sequences, "all": {**total, **results}}.items()
         ]
-        headers = ["sequence", "frames", "instances", f"{task} AP", "AP50", "AP75"]
-        headers += ["stability", "of the ground truth"]
-        if rows:
-            self._logger.info("\n" + tabulate(rows, headers, floatfmt=".1f", tablefmt="pipe"))
+        table = tabulate(rows, headers, floatfmt=".1f", missingval="-", tablefmt="pipe")
+        self._logger.info("Per sequence:\n" + table)
 
 
 def _confident(found: Instances) -> Masks:
@@ -193,29 +234,26 @@ def _confident(found: Instances) -> Masks:
     return Masks(found.pred_masks.numpy().astype(bool), found.pred_classes.numpy())
 
 
-def _annotated(record: dict[str, Any]) -> Masks:
-    annotations = [a for a in record.get("annotations", ()) if not a.get("iscrowd", 0)]
-    masks = np.zeros((len(annotations), record["height"], record["width"]), bool)
-    for mask, annotation in zip(masks, annotations, strict=True):
-        mask[:] = GenericMask(annotation["segmentation"], *masks.shape[1:]).mask
-    return Masks(masks, np.array([a["category_id"] for a in annotations], int))
+def _sequences(videos: list[_Video]) -> dict[str, list[_Video]]:
+    """Videos by names of their own, and all still images as one sequence."""
+    times = Counter(video.name for video in videos)
+    sequences: dict[str, list[_Video]] = {}
+    for video in videos:
+        name = video.name if times[video.name] == 1 else f"{video.name} ({video.video_id})"
+        sequences.setdefault("still images" if video.video_id is None else name, []).append(video)
+    return sequences
 
 
-def _percents(videos: Any) -> dict[str, float | None]:
-    """The mean of each kind over all pairs of frames of some videos."""
-    videos = list(videos)
-    # added up exactly, so that no order and no number of processes matters
-    return {
-        kind: Mean(
-            math.fsum(means.get(kind, Mean()).total for means in videos),
-            sum(means.get(kind, Mean()).pairs for means in videos),
-        ).percent()
-        for kind in KINDS
-    }
+def _percent(videos: Iterable[_Video]) -> dict[str, float | None]:
+    """The stability of each kind over the pairs of frames of some videos."""
+    figures: dict[str, float | None] = {}
+    for kind in KINDS:
+        means = [video.stability.get(kind, Mean()) for video in videos]
+        pairs = sum(mean.pairs for mean in means)
+        # added up exactly, so that no order and no number of processes matters
+        figures[kind] = 100 * math.fsum(mean.total for mean in means) / pairs if pairs else None
+    return figures
 
 
-def _without_nan(results: dict[str, Any]) -> dict[str, Any]:
-    return {
-        task: {name: None if value != value else value for name, value in figures.items()}
-        for task, figures in results.items()
-    }
+def _without_nan(figures: Figures) -> Figures:
+    return {name: None if value != value else value for name, value in figures.items()}
