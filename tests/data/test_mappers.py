@@ -95,18 +95,6 @@ def test_what_a_clip_holds(cfg, clip):
         assert instances.has("gt_classes")
 
 
-def test_do_not_care_regions_are_not_instances(cfg, clip):
-    record = clip["frames"][0]
-    crowd = {**record["annotations"][0], "iscrowd": 1}
-    count = sum(not annotation["iscrowd"] for annotation in record["annotations"])
-    record = {**record, "annotations": [crowd, *record["annotations"]]}
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.CROP.ENABLED = False
-    frame = ClipDatasetMapper(cfg, is_train=True)({**clip, "frames": [record]})["frames"][0]
-    assert len(frame["instances"]) == count
-
-
 @pytest.mark.parametrize("crop", ["True", "False"])
 def test_a_frame_without_instances_within_a_clip(small, crop):
     cfg = build_cfg(CONFIG, [*small, *RANDOM, "INPUT.CROP.ENABLED", crop])

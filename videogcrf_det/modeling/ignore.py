@@ -43,8 +43,9 @@ def covered_area(boxes: Tensor, mask: Tensor) -> Tensor:
         (n,) float32.
     """
     height, width = mask.shape
-    # total[y, x]: covered pixels above and to the left of the point (x, y); linear in between
-    total = F.pad(mask.int().cumsum(0).cumsum(1), (1, 0, 1, 0)).float()
+    # total[y, x]: covered pixels above and to the left of the point (x, y); linear in between, and
+    # too large for float32 to hold parts of pixels
+    total = F.pad(mask.int().cumsum(0).cumsum(1), (1, 0, 1, 0)).double()
 
     def total_at(x: Tensor, y: Tensor) -> Tensor:
         x, y = x.clamp(0, width), y.clamp(0, height)
@@ -53,8 +54,9 @@ def covered_area(boxes: Tensor, mask: Tensor) -> Tensor:
         below = torch.lerp(total[top + 1, left], total[top + 1, left + 1], x - left)
         return torch.lerp(above, below, y - top)
 
-    x0, y0, x1, y1 = boxes.float().unbind(1)
-    return total_at(x1, y1) - total_at(x0, y1) - total_at(x1, y0) + total_at(x0, y0)
+    x0, y0, x1, y1 = boxes.double().unbind(1)
+    covered = total_at(x1, y1) - total_at(x0, y1) - total_at(x1, y0) + total_at(x0, y0)
+    return covered.float()
 
 
 def lies_on_regions(boxes: Boxes, regions: BitMasks) -> Tensor:
@@ -166,7 +168,7 @@ class IgnoreRegionMaskHead(MaskRCNNConvUpsampleHead):
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
         """Loss in training, masks in inference; see BaseMaskRCNNHead."""
-        if not self.training or not any(found.has("ignored_pixels") for found in instances):
+        if not any(found.has("ignored_pixels") for found in instances):  # never in inference
             return super().forward(x, instances)
         return {"loss_mask": self.loss_weight * masked_loss(self.layers(x), instances)}
 

@@ -35,8 +35,11 @@ def draw_clip(clip: dict[str, Any], image_format: str) -> Picture:
         masks, boxes = instances.ignore_regions.tensor.numpy(), np.zeros((0, 4))
         crowd = [False] * count + [True] * len(masks)
         if count:
-            masks = np.concatenate([_bit_masks(instances.gt_masks, *pixels.shape[:2]), masks])
             boxes = instances.gt_boxes.tensor.numpy()
+            drawn = np.zeros((count, *pixels.shape[:2]), bool)
+            if instances.has("gt_masks"):  # not with MODEL.MASK_ON False
+                drawn = _bit_masks(instances.gt_masks, *pixels.shape[:2])
+            masks = np.concatenate([drawn, masks])
         picture = draw_instances(
             np.ascontiguousarray(pixels), masks, range(len(masks)), boxes=boxes, crowd=crowd
         )
