@@ -99,6 +99,17 @@ class VideoTrainer(DefaultTrainer):
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
+    # detectron2 0.6 leaves the optimizer out of these two
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint has beside the weights."""
+        return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from ``state_dict()``."""
+        TrainerBase.load_state_dict(self, state_dict)
+        self._trainer.load_state_dict(state_dict["_trainer"])
+
     @property
     def last_eval_results(self) -> dict[str, Any]:
         """Results of the last evaluation; empty before the first."""

@@ -107,7 +107,7 @@ class VideoGCRFBackbone(Backbone):
     @property
     def padding_constraints(self) -> dict[str, int]:
         """Those of the wrapped backbone."""
-        return self.bottom_up.padding_constraints
+        return getattr(self.bottom_up, "padding_constraints", {})  # detectron2 0.6 has none
 
 
 # Weights of `bottom_up` have no prefix in checkpoints. A prefix could not tell the two forms apart,
