@@ -34,7 +34,7 @@ setup(
             "black",
             "packaging",
         ],
-        "video": ["av>=11"],
+        "video": ["av>=14.1,<19"],
         # what the benchmark compares with
         "benchmark": ["scipy>=1.9", "linear_operator>=0.5", "pydensecrf2>=1.0"],
         "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "scipy>=1.9"],

@@ -1,12 +1,8 @@
 """The main job from end to end on drawn data: draw, prepare, train, evaluate, show."""
 
-import json
-import math
 import time
 from pathlib import Path
-from typing import Any
 
-from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
@@ -15,14 +11,7 @@ from videogcrf_det.data.mini_davis import SIZE, make_mini_davis
 from videogcrf_det.data.prepare import prepare_davis_person
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.files import atomic_write
-from videogcrf_det.visualization import (
-    DemoReport,
-    Step,
-    VideoFiles,
-    collect_versions,
-    visualize_predictions,
-    write_demo_page,
-)
+from videogcrf_det.visualization import Step, write_report
 
 SPLITS = ("train", "val")
 
@@ -34,15 +23,15 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
 
     Args:
         config_file: trained and evaluated as it is, but for the data sets and the output folder.
-        output_dir: gets ``datasets/``, ``train/`` (checkpoints and logs), ``results.json`` with
-            the metrics in percent, ``predictions/`` (PNG and mp4) and ``index.html``.
+        output_dir: gets ``datasets/``, ``train/`` (checkpoints, logs and figures), ``videos/``
+            and ``index.html``.
         opts: ``KEY VALUE`` pairs for the config.
 
     Returns:
         the page.
     """
     folder = Path(output_dir)
-    print(f"[1/4] Drawing the data set into {folder / 'datasets'}", flush=True)
+    print(f"[1/3] Drawing the data set into {folder / 'datasets'}", flush=True)
     names = prepare_data(folder / "datasets")
     cfg = build_cfg(
         config_file,
@@ -51,10 +40,12 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
             *["OUTPUT_DIR", str(folder / "train"), *opts],
         ],
     )
-    print(f"[2/4] Training {cfg.SOLVER.MAX_ITER} iterations on {cfg.MODEL.DEVICE}", flush=True)
+    print(f"[2/3] Training {cfg.SOLVER.MAX_ITER} iterations on {cfg.MODEL.DEVICE}", flush=True)
     for logger in ("fvcore", "detectron2"):
         setup_logger(cfg.OUTPUT_DIR, name=logger)
     seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
+    with atomic_write(Path(cfg.OUTPUT_DIR, "config.yaml")) as path:
+        path.write_text(cfg.dump())
     facts = {"iterations": str(cfg.SOLVER.MAX_ITER)}
     fresh = not Path(cfg.OUTPUT_DIR, "last_checkpoint").exists()
     start = time.perf_counter()
@@ -62,22 +53,22 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
     if fresh:  # otherwise an earlier run did part of the work
         facts["training and evaluation"] = f"{(time.perf_counter() - start) / 60:.1f} min"
 
-    print("[3/4] Drawing the predictions", flush=True)
-    with atomic_write(folder / "results.json") as path:
-        # JSON has no nan, which stands for sizes of instances that the data set does not have
-        numbers = {
-            task: {name: None if math.isnan(value) else value for name, value in metrics.items()}
-            for task, metrics in results.items()
-        }
-        path.write_text(json.dumps(numbers, indent=2) + "\n")
-    predictions = Path(cfg.OUTPUT_DIR, "inference", names["val"], "coco_instances_results.json")
-    videos = visualize_predictions(cfg, folder / "predictions", predictions=predictions)
-
-    print("[4/4] Writing the page", flush=True)
-    page = write_demo_page(folder, _report(cfg, results, videos, facts, config_file, folder))
+    print("[3/3] Drawing the videos and writing the page", flush=True)
+    page = write_report(
+        folder,
+        cfg.OUTPUT_DIR,
+        dataset=names["val"],
+        facts=facts,
+        steps=_steps(config_file, folder),
+        title="VideoGCRF on drawn videos",
+        summary=(
+            "A Mask R-CNN with a VideoGCRF between its features and RoI pooling, trained from "
+            f"scratch on clips of {cfg.INPUT.CLIP.NUM_FRAMES} frames and evaluated on videos that "
+            "it has not seen. Striped people are do-not-care: the evaluation leaves them out."
+        ),
+    )
     scores = ", ".join(f"{name} {results['segm'][name]:.1f}" for name in ("AP", "AP50", "AP75"))
-    print(f"\nmask {scores}, in {folder / 'results.json'}")
-    print(f"pictures and videos: {folder / 'predictions'}\npage: {page}")
+    print(f"\nmask {scores}\nvideos: {folder / 'videos'}\npage: {page}")
     return page
 
 
@@ -99,31 +90,6 @@ def prepare_data(root: Path) -> dict[str, str]:
         )
         register_video_coco_instances(names[split], annotations, data / "JPEGImages")
     return names
-
-
-def _report(
-    cfg: CfgNode,
-    results: dict[str, Any],
-    videos: list[VideoFiles],
-    facts: dict[str, str],
-    config_file: str,
-    folder: Path,
-) -> DemoReport:
-    return DemoReport(
-        title="VideoGCRF on drawn videos",
-        summary=(
-            "A Mask R-CNN with a VideoGCRF between its features and RoI pooling, trained from "
-            f"scratch on clips of {cfg.INPUT.CLIP.NUM_FRAMES} frames and evaluated on videos that "
-            "it has not seen. Striped people are do-not-care: the evaluation leaves them out."
-        ),
-        results=results,
-        metrics_file=Path(cfg.OUTPUT_DIR, "metrics.json"),
-        videos=videos,
-        config=cfg.dump(),
-        versions=collect_versions(cfg.MODEL.DEVICE),
-        steps=_steps(config_file, folder),
-        facts=facts,
-    )
 
 
 def _steps(config_file: str, folder: Path) -> list[Step]:

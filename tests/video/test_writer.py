@@ -1,9 +1,13 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.video.files import picture
 from videogcrf_det import InputError
-from videogcrf_det.video import VideoWriter
+from videogcrf_det.video import VideoWriter, frame_folder
 
 
 def grey(value, height=64, width=96):
@@ -75,3 +79,73 @@ def test_frames_of_two_sizes_and_no_frames(tmp_path):
 def test_frame_rates(tmp_path, fps):
     with pytest.raises(InputError, match=f"got {fps}"):
         VideoWriter(tmp_path / "a.mp4", fps)
+
+
+@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), 60, 12.5, 1 / 3])
+def test_rates_and_times_are_kept(tmp_path, rate):
+    with VideoWriter(tmp_path / "a.mp4", rate) as video:
+        for number in range(5):
+            video.write(grey(number))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == Fraction(rate).limit_denominator(1001)
+        times = [frame.pts * frame.time_base for frame in container.decode(stream)]
+        end = stream.duration * stream.time_base
+    np.testing.assert_allclose([float(t) for t in times], [i / float(rate) for i in range(5)])
+    assert float(end) == pytest.approx(5 / rate)
+
+
+def test_uneven_times(tmp_path):
+    due = [0, 40, 80, 180, 200, 500, 540, 1040, 1041, 2000]  # milliseconds
+    with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as video:
+        for number, time in enumerate(due):
+            video.write(grey(number), Fraction(time, 1000))
+        video.write(grey(9), 2.00001)  # too soon for a tick of its own
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        times = [frame.time for frame in container.decode(stream)]
+        end = float(stream.duration * stream.time_base)
+    np.testing.assert_allclose(times, [*(time / 1000 for time in due), 2.0001])
+    assert end == pytest.approx(2.0401)  # the last one has its time, too
+
+
+def test_colours_are_named(tmp_path):
+    """Without a name, players take those of large videos to be other than those of small ones."""
+    red = np.full((64, 96, 3), (230, 20, 30), np.uint8)
+    with VideoWriter(tmp_path / "a.mp4") as video:
+        video.write(red)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (frame,) = container.decode(video=0)
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
+    luma = frame.to_ndarray()[:64].mean()
+    expected = 16 + 219 / 255 * (0.2126 * 230 + 0.7152 * 20 + 0.0722 * 30)  # BT.709
+    assert luma == pytest.approx(expected, abs=2)
+
+
+def test_frames_as_pictures(tmp_path):
+    path = tmp_path / "new" / "frames"
+    with frame_folder(path) as write:
+        for number in range(3):
+            write(picture(number))
+        assert not path.exists()
+    assert sorted(p.name for p in path.iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    for number in range(3):
+        np.testing.assert_array_equal(Image.open(path / f"0000{number}.png"), picture(number))
+    assert path.stat().st_mode & 0o777 == path.parent.stat().st_mode & 0o777
+    with pytest.raises(InputError, match="frames is there already"), frame_folder(path):
+        pass
+    assert len(list(path.iterdir())) == 3
+
+
+def test_no_pictures_after_an_error(tmp_path):
+    path = tmp_path / "frames"
+    path.mkdir()  # an empty one will do
+
+    def fail():
+        with frame_folder(path) as write:
+            write(picture(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.rglob("*")) == [path]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from videogcrf_det.visualization import ColourTracker, TrackColours, draw_instances, side_by_side
-from videogcrf_det.visualization.colours import mask_iou, palette_colour
+from videogcrf_det.visualization.colours import palette_colour
 from videogcrf_det.visualization.overlay import display_size
 
 
@@ -10,11 +10,6 @@ def box(x, y, size=10, shape=(60, 80)):
     mask = np.zeros(shape, bool)
     mask[y : y + size, x : x + size] = True
     return mask
-
-
-def test_mask_iou_of_squares():
-    overlap = mask_iou(np.stack([box(0, 0), box(40, 40)]), np.stack([box(5, 0), box(0, 0)]))
-    np.testing.assert_allclose(overlap, [[50 / 150, 1], [0, 0]])
 
 
 def test_colours_follow_moving_instances_in_whatever_order():
@@ -42,6 +37,30 @@ def test_colours_come_back_after_a_gap_and_new_ones_are_free():
     again, new = tracker.update(np.stack([box(6, 5), box(40, 40)]))
     assert (again, new) == (first, new)
     assert new != first
+
+
+def test_tracks_have_numbers_that_are_not_given_twice():
+    tracker = ColourTracker(max_gap=1)
+    left, right, elsewhere = box(5, 5), box(40, 40), box(60, 5)
+    nothing = np.zeros((0, 60, 80), bool)
+    seen = []
+    for masks in ([left, right], [right, left], [left], nothing, [right, elsewhere, left], nothing):
+        colours = tracker.update(np.stack(masks) if len(masks) else nothing)
+        seen.append(list(zip(tracker.track_ids, colours, strict=True)))
+    assert seen[0] == [(1, 0), (2, 1)]
+    assert seen[1] == [(2, 1), (1, 0)]
+    assert seen[2] == [(1, 0)]
+    assert seen[3] == seen[5] == []
+    # the right one was away for too long: a new track, though it may have the old colour
+    assert [track for track, _ in seen[4]] == [3, 4, 1]
+    assert seen[4][2] == (1, 0)
+
+
+def test_tracks_go_on_through_a_change_of_colour():
+    tracker = ColourTracker()
+    tracker.update(np.stack([box(5, 5), box(40, 40)]))
+    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [1, None]) == [1, 0]
+    assert tracker.track_ids == [1, 2]
 
 
 def test_known_colours_are_kept_from_others():
@@ -85,6 +104,23 @@ def test_labels_change_the_picture():
     image = np.full((60, 80, 3), 128, np.uint8)
     with_label = draw_instances(image, box(20, 20)[None], [0], labels=["person 99%"])
     assert (with_label != draw_instances(image, box(20, 20)[None], [0])).any()
+
+
+@pytest.mark.parametrize("scale", [1, 4, 36])
+def test_overlays_at_a_frame_s_own_size(scale):
+    """Lines and labels are large enough on large frames: they fill the same share of them."""
+    image = np.full((60 * scale, 80 * scale, 3), 128, np.uint8)
+    mask = np.kron(box(30, 40), np.ones((scale, scale))).astype(bool)[None]
+    plain = draw_instances(image, mask, [0], own_size=True)
+    named = draw_instances(image, mask, [0], labels=["person 99%"], own_size=True)
+    assert plain.shape == named.shape == image.shape
+    label = np.argwhere((plain != named).any(axis=2))
+    height, width = np.ptp(label, axis=0) + 1
+    assert height >= max(12, 0.015 * max(image.shape))
+    assert width > 4 * height
+    across = plain[45 * scale, 25 * scale : 35 * scale].astype(int)  # the left edge of the mask
+    line = np.abs(across - palette_colour(0)).sum(axis=1) < 60
+    assert max(1, 0.002 * max(image.shape)) <= line.sum() <= max(3, 0.005 * max(image.shape))
 
 
 def test_panels_stand_side_by_side():

@@ -1,5 +1,4 @@
 import json
-import re
 import sys
 
 import numpy as np
@@ -12,11 +11,8 @@ from videogcrf_det import InputError
 from videogcrf_det.data import register_video_coco_instances
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.visualization import (
-    DemoReport,
-    collect_versions,
     predictions,
     visualize_predictions,
-    write_demo_page,
 )
 from videogcrf_det.visualization.curves import read_metrics
 
@@ -103,7 +99,7 @@ def test_classes_are_named_where_there_are_several(dataset, monkeypatch):
     draw(folder, folder / "results.json")
     assert labels[1] == ["90%"]
     labels.clear()
-    videos = predictions.videos_from_file("test_drawn", folder / "results.json", 0.5)
+    videos = predictions.videos_from_files("test_drawn", {"A": folder / "results.json"}, 0.5)
     predictions.write_videos(videos, ["person", "bike"], folder / "named", fps=10)
     assert labels[1] == ["person 90%"]
 
@@ -147,33 +143,6 @@ def test_without_av(dataset, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'videogcrf-det\[video\]'"):
         draw(folder, folder / "results.json")
-
-
-def test_the_page_stands_by_itself(dataset):
-    folder, _ = dataset
-    log = folder / "metrics.json"
-    rows = [{"iteration": i, "total_loss": 2.0 - i / 100, "lr": 0.01} for i in range(0, 100, 20)]
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    report = DemoReport(
-        title="A <title>",
-        summary="What was done.",
-        results={"segm": {"AP": 41.26, "AP50": 88.0, "AP75": float("nan")}},
-        metrics_file=log,
-        videos=draw(folder, folder / "results.json"),
-        config="KEY: <value>",
-        versions=collect_versions("cpu"),
-    )
-    page = write_demo_page(folder, report)
-    text = page.read_text()
-    links = re.findall(r'(?:src|href|poster)="([^"#]+)"', text)
-    assert any(link.endswith(".mp4") for link in links)
-    for link in links:
-        assert (folder / link).is_file(), link
-    loaded = re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
-    assert not re.search(r'(src|href)="(https?:)?//', loaded)
-    for shown in ("A &lt;title&gt;", "41.3", "88.0", "KEY: &lt;value&gt;", "prefers-color-scheme"):
-        assert shown in text
-    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.S)
 
 
 def test_the_later_run_of_a_log_counts(tmp_path):

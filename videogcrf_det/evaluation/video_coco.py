@@ -27,6 +27,7 @@ from videogcrf_det.evaluation.coco_figures import (
     restrict,
 )
 from videogcrf_det.evaluation.stability import Masks, Mean, StabilityMeter
+from videogcrf_det.versions import collect_versions
 
 LEAST_SCORE = 0.5  # of detections whose stability is measured
 KINDS = ("predictions", "ground_truth")
@@ -197,6 +198,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 "temporal_stability": _percent(videos),
             },
             "sequences": sequences,
+            "versions": collect_versions(),
         }
 
     def _average_precision(self, task: str, images: list[Any]) -> dict[str, float | None]:

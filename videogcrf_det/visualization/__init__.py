@@ -8,31 +8,30 @@ from videogcrf_det.visualization.predictions import (
     DetectedVideo,
     Detections,
     VideoFiles,
-    videos_from_file,
+    videos_from_files,
     videos_from_model,
     visualize_predictions,
     write_videos,
 )
-from videogcrf_det.visualization.report import DemoReport, Step, collect_versions, write_demo_page
+from videogcrf_det.visualization.report import write_report
+from videogcrf_det.visualization.sections import Step
 
 __all__ = [
     "ColourTracker",
-    "DemoReport",
     "DetectedVideo",
     "Detections",
     "Step",
     "TrackColours",
     "VideoFiles",
-    "collect_versions",
     "draw_clip",
     "draw_instances",
     "enlarge",
     "side_by_side",
-    "videos_from_file",
+    "videos_from_files",
     "videos_from_model",
     "visualize_predictions",
     "write_clips",
-    "write_demo_page",
     "write_png",
+    "write_report",
     "write_videos",
 ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from videogcrf_det.masks import RLE, encode, match, rle_iou
+
 # bright enough for dark text on all of them
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (76, 155, 255),  # blue
@@ -29,43 +31,6 @@ def palette_colour(index: int) -> tuple[int, int, int]:
     return PALETTE[index % len(PALETTE)]
 
 
-def mask_iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Intersection over union of all pairs of masks.
-
-    Args:
-        first: (N, H, W) masks.
-        second: (M, H, W) masks.
-
-    Returns:
-        (N, M); 0 where both are empty.
-    """
-    a = first.reshape(len(first), -1).astype(np.float32)
-    b = second.reshape(len(second), -1).astype(np.float32)
-    both = a @ b.T
-    either = a.sum(1)[:, None] + b.sum(1) - both
-    return both / np.maximum(either, 1)
-
-
-def match(overlap: NDArray[np.floating], least: float) -> dict[int, int]:
-    """Pair rows with columns, the best pair first, each at most once.
-
-    Args:
-        overlap: (N, M) overlaps.
-        least: pairs with less overlap are not made.
-
-    Returns:
-        the column of each row that has one.
-    """
-    pairs: dict[int, int] = {}
-    for position in np.argsort(-overlap, axis=None, kind="stable"):
-        row, column = divmod(int(position), overlap.shape[1])
-        if overlap[row, column] < least:
-            break
-        if row not in pairs and column not in pairs.values():
-            pairs[row] = column
-    return pairs
-
-
 class TrackColours:
     """Palette indices of instances whose identity is known: in order of appearance."""
 
@@ -79,8 +44,9 @@ class TrackColours:
 
 @dataclass
 class _Track:
+    identity: int
     colour: int
-    mask: NDArray[np.bool_]  # (H, W), where it was seen last
+    mask: RLE  # where it was seen last
     age: int = 0  # frames since then
 
 
@@ -89,6 +55,10 @@ class ColourTracker:
 
     A detection takes the colour of the earlier one that it overlaps most, best pairs first. This
     is for the eye alone: it follows what overlaps from frame to frame and predicts no motion.
+
+    Attributes:
+        track_ids: the identities of the last frame's detections, counted from 1. Colours are used
+            again once an instance is gone, these are not.
     """
 
     def __init__(self, min_iou: float = 0.1, max_gap: int = 5) -> None:
@@ -99,6 +69,8 @@ class ColourTracker:
         """
         self.min_iou = min_iou
         self.max_gap = max_gap
+        self.track_ids: list[int] = []
+        self._num_tracks = 0
         self._tracks: list[_Track] = []
         self._reserved: set[int] = set()
 
@@ -118,7 +90,9 @@ class ColourTracker:
         given: list[int | None] = [None] * len(masks) if known is None else list(known)
         fixed = {colour for colour in given if colour is not None}
         self._reserved |= fixed.union(reserved)
-        earlier = self._match(masks)
+        encoded = encode(masks)
+        pairs = match(rle_iou(encoded, [track.mask for track in self._tracks]), self.min_iou)
+        earlier = {index: self._tracks[column] for index, column in pairs.items()}
         for index, track in earlier.items():
             if given[index] is None and track.colour not in fixed:
                 given[index] = track.colour
@@ -135,17 +109,16 @@ class ColourTracker:
         taken = self._reserved.union(track.colour for track in self._tracks)
         taken.update(colour for colour in given if colour is not None)
         colours = []
-        for mask, colour in zip(masks, given, strict=True):
+        self.track_ids = []
+        for index, (mask, colour) in enumerate(zip(encoded, given, strict=True)):
             if colour is None:
                 colour = next(free for free in range(len(taken) + 1) if free not in taken)
                 taken.add(colour)
-            self._tracks.append(_Track(colour, mask))
+            if index in earlier:
+                identity = earlier[index].identity
+            else:
+                identity = self._num_tracks = self._num_tracks + 1
+            self._tracks.append(_Track(identity, colour, mask))
+            self.track_ids.append(identity)
             colours.append(colour)
         return colours
-
-    def _match(self, masks: NDArray[np.bool_]) -> dict[int, _Track]:
-        """The track of every detection that continues one."""
-        if not len(masks) or not self._tracks:
-            return {}
-        pairs = match(mask_iou(masks, np.stack([t.mask for t in self._tracks])), self.min_iou)
-        return {row: self._tracks[column] for row, column in pairs.items()}

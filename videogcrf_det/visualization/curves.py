@@ -12,15 +12,21 @@ from matplotlib.figure import Figure
 
 from videogcrf_det.errors import InputError
 
-# chart -> names of its curves in metrics.json and in its legend
-CHARTS: Mapping[str, Mapping[str, str]] = {
-    "Total loss": {"total_loss": "total"},
-    "Detection heads": {"loss_mask": "mask", "loss_cls": "class", "loss_box_reg": "box"},
-    "Proposals": {"loss_rpn_cls": "objectness", "loss_rpn_loc": "box"},
-    "Learning rate": {"lr": "learning rate"},
+# title -> name in metrics.json; the first is drawn twice as wide
+CHARTS: Mapping[str, str] = {
+    "Total loss": "total_loss",
+    "Masks": "loss_mask",
+    "Classes": "loss_cls",
+    "Boxes": "loss_box_reg",
+    "Proposals: objectness": "loss_rpn_cls",
+    "Proposals: boxes": "loss_rpn_loc",
+    "Learning rate": "lr",
 }
-LINES = ("#4c8dff", "#f5822a", "#1fb37f")  # seen well on white and on near-black
-INK = "#123456"  # stands for the page's text colour until the SVG is written
+# what stands for colours of the page until the SVG is written
+INK = "#123456"
+LINES = {"#123457": "var(--run)", "#123458": "var(--baseline)"}
+
+Row = Mapping[str, float]
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
@@ -54,24 +60,28 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     return rows
 
 
-def draw_curves(rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """Draw a chart of each kind that the log has values for.
+def draw_curves(logs: Sequence[Sequence[Row]]) -> dict[str, str]:
+    """Draw a chart of each kind that one of the logs has values for.
+
+    Args:
+        logs: those of a run and, if there is one, of its baseline.
 
     Returns:
-        inline SVG by title. Its text has the colour of the text around it.
+        inline SVG by title. Its text has the colour of the text around it, its lines have the
+        colours ``--run`` and ``--baseline`` of the page.
     """
-    charts = {}
-    for title, curves in CHARTS.items():
-        found = {key: name for key, name in curves.items() if any(key in row for row in rows)}
-        if found:
-            charts[title] = _draw_chart(rows, found)
+    charts: dict[str, str] = {}
+    for title, key in CHARTS.items():
+        curves = [[(row["iteration"], row[key]) for row in rows if key in row] for rows in logs]
+        if any(curves):
+            charts[title] = _draw_chart(curves, wide=not charts)
     return charts
 
 
-def _draw_chart(rows: Sequence[Mapping[str, float]], curves: Mapping[str, str]) -> str:
+def _draw_chart(curves: Sequence[Sequence[tuple[float, float]]], wide: bool) -> str:
     style: dict[Any, Any] = {
         "svg.fonttype": "none",  # text stays text, in the font of the page
-        "font.size": 9,
+        "font.size": 8,
         "text.color": INK,
         "axes.edgecolor": INK,
         "axes.labelcolor": INK,
@@ -83,18 +93,18 @@ def _draw_chart(rows: Sequence[Mapping[str, float]], curves: Mapping[str, str]) 
         "ytick.major.size": 0,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(4.2, 2.5), layout="constrained")
+        figure = Figure(figsize=(6.1 if wide else 2.9, 1.9), layout="constrained")
         axes = figure.add_subplot()
-        for (key, name), colour in zip(curves.items(), LINES, strict=False):
-            points = [(row["iteration"], row[key]) for row in rows if key in row]
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=name)
+        for number, (points, colour) in enumerate(zip(curves, LINES, strict=False)):
+            # the run lies over its baseline
+            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, zorder=9 - number)
         axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.8)
         axes.set_ylim(bottom=0)
         axes.margins(x=0.01)
+        axes.locator_params(axis="x", nbins=8 if wide else 4)
+        axes.locator_params(axis="y", nbins=5)
         axes.set_xlabel("iteration")
-        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
-        if len(curves) > 1:
-            axes.legend(frameon=False, loc="upper right", ncols=len(curves), handlelength=1.2)
+        axes.ticklabel_format(style="plain", useOffset=False)
         return _inline_svg(figure)
 
 
@@ -110,4 +120,6 @@ def _inline_svg(figure: Figure) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", svg, count=1)
-    return svg.replace(INK, "currentColor")
+    for stand_in, colour in {INK: "currentColor", **LINES}.items():
+        svg = svg.replace(stand_in, colour)
+    return svg

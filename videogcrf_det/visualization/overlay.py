@@ -56,6 +56,7 @@ def draw_instances(
     labels: Sequence[str] | None = None,
     boxes: NDArray[np.floating] | None = None,
     crowd: Sequence[bool] | None = None,
+    own_size: bool = False,
 ) -> Picture:
     """Draw masks, and where they are given boxes and labels, over a frame.
 
@@ -67,12 +68,14 @@ def draw_instances(
         boxes: (N, 4) corners x0, y0, x1, y1 in pixels of the frame.
         crowd: which of the N are do-not-care regions. They are hatched in grey, below the others,
             without a label.
+        own_size: keep the size of the frame. Lines and labels grow with it.
 
     Returns:
-        uint8 RGB picture of ``display_size(H, W)``.
+        uint8 RGB picture of ``display_size(H, W)``, or of (H, W).
     """
-    canvas = enlarge(image)
+    canvas = image.copy() if own_size else enlarge(image)
     height, width = canvas.shape[:2]
+    unit = max(1.0, max(height, width) / 800)
     is_crowd = [False] * len(masks) if crowd is None else list(crowd)
     # small instances last, so that large ones do not cover them
     order = sorted(range(len(masks)), key=lambda i: (not is_crowd[i], -int(masks[i].sum())))
@@ -82,7 +85,7 @@ def draw_instances(
         if is_crowd[i]:
             _hatch(canvas, soft)
             continue
-        _fill(canvas, soft, palette_colour(colours[i]))
+        _fill(canvas, soft, palette_colour(colours[i]), unit)
         x, y = _top(soft)
         if boxes is not None:
             scale = np.tile([width / image.shape[1], height / image.shape[0]], 2)
@@ -91,10 +94,12 @@ def draw_instances(
             x, y = x0, y0
         if labels is not None and labels[i]:
             tags.append((x, y, labels[i], colours[i]))
-    return _draw_tags(canvas, tags) if tags else canvas
+    return _draw_tags(canvas, tags, unit) if tags else canvas
 
 
-def _fill(canvas: Picture, soft: NDArray[np.floating], colour: tuple[int, int, int]) -> None:
+def _fill(
+    canvas: Picture, soft: NDArray[np.floating], colour: tuple[int, int, int], unit: float
+) -> None:
     """Tint a mask with values from 0 to 1 and trace its outline, in place."""
     inside = (soft > 0.5).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(inside)
@@ -102,7 +107,8 @@ def _fill(canvas: Picture, soft: NDArray[np.floating], colour: tuple[int, int, i
     opacity = FILL * soft[window][..., None]
     canvas[window] = canvas[window] * (1 - opacity) + np.asarray(colour) * opacity
     outline, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, outline, -1, colour, 1 if len(canvas) < 300 else 2, cv2.LINE_AA)
+    line = 1 if len(canvas) < 300 else round(2 * unit)
+    cv2.drawContours(canvas, outline, -1, colour, line, cv2.LINE_AA)
 
 
 def _hatch(canvas: Picture, soft: NDArray[np.floating]) -> None:
@@ -132,24 +138,26 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def _draw_tags(canvas: Picture, tags: list[tuple[int, int, str, int]]) -> Picture:
+def _draw_tags(canvas: Picture, tags: list[tuple[int, int, str, int]], unit: float) -> Picture:
     """Draw labels in their colours above the points (x, y), none over another where room is."""
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    face = font(11)
+    face = font(round(11 * unit))
+    margin = round(4 * unit)
     placed: list[tuple[int, int, int, int]] = []
     for x, y, text, colour in sorted(tags, key=lambda tag: tag[1]):
-        width, height = round(face.getlength(text)) + 8, 16
+        width, height = round(face.getlength(text)) + 2 * margin, round(16 * unit)
         left = min(max(x - width // 2, 2), max(canvas.shape[1] - width - 2, 2))
-        top = min(max(y - height - 4, 2), max(canvas.shape[0] - height - 2, 2))
+        top = min(max(y - height - margin, 2), max(canvas.shape[0] - height - 2, 2))
         box = (left, top, left + width, top + height)
         while (other := next((p for p in placed if _overlap(p, box)), None)) is not None:
             if other[3] + 1 + height > canvas.shape[0]:
                 break
             box = (left, other[3] + 1, left + width, other[3] + 1 + height)
         placed.append(box)
-        draw.rounded_rectangle(box, radius=4, fill=palette_colour(colour))
-        draw.text((box[0] + 4, (box[1] + box[3]) / 2), text, fill=DARK, font=face, anchor="lm")
+        draw.rounded_rectangle(box, radius=margin, fill=palette_colour(colour))
+        middle = (box[0] + margin, (box[1] + box[3]) / 2)
+        draw.text(middle, text, fill=DARK, font=face, anchor="lm")
     return np.asarray(picture)
 
 

@@ -1,4 +1,4 @@
-"""The frame of the demo page and its style."""
+"""The frame of the report page and its style."""
 
 from string import Template
 
@@ -6,12 +6,14 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --page: #f5f6f8; --sheet: #ffffff; --ink: #1b1f24; --soft: #5b6470; --line: #e1e4e9;
-  --accent: #2563eb; --code: #f0f2f5;
+  --accent: #2563eb; --code: #f0f2f5; --good: #15803d; --bad: #b42318;
+  --run: #2563eb; --baseline: #9aa3af;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #0f1216; --sheet: #181c22; --ink: #e8ebf0; --soft: #9aa4b2; --line: #2a3038;
-    --accent: #7aaaff; --code: #11151a;
+    --accent: #7aaaff; --code: #11151a; --good: #4ade80; --bad: #ff8a7a;
+    --run: #7aaaff; --baseline: #6b7684;
   }
 }
 * { box-sizing: border-box; }
@@ -43,11 +45,27 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; font-weight:
 thead th { color: var(--soft); font-size: .85rem; }
 tbody tr { border-top: 1px solid var(--line); }
 article { padding: 18px; margin-top: 16px; }
-video, .stills img { display: block; width: 100%; height: auto; border-radius: 8px;
+video { display: block; width: 100%; height: auto; border-radius: 8px;
   background: #16191e; }
-.stills { display: grid; grid-template-columns: repeat(3, 1fr); gap: 10px; margin-top: 10px; }
-.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr));
-  gap: 12px; margin-top: 16px; }
+.gain { color: var(--good); } .loss { color: var(--bad); }
+.bars { display: grid; grid-template-columns: minmax(90px, max-content) 1fr; gap: 10px 16px;
+  align-items: center; padding: 14px 18px; font-variant-numeric: tabular-nums; }
+.bars > span { overflow-wrap: anywhere; }
+.bar { display: flex; align-items: center; gap: 8px; font-size: .82rem; color: var(--soft);
+  line-height: 1.3; }
+.bar i { display: block; height: 11px; border-radius: 3px; background: var(--baseline);
+  min-width: 2px; width: calc(var(--value) * (100% - 56px)); }
+.bar.run i { background: var(--accent); }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--soft); font-size: .85rem; }
+.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
+  background: var(--baseline); margin-right: 6px; }
+.legend .run i { background: var(--accent); }
+.frames { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
+  gap: 12px; margin-top: 12px; }
+.frames img { display: block; width: 100%; height: auto; border-radius: 8px; }
+.frames figcaption { font-weight: 400; font-size: .88rem; margin: 8px 0 0; }
+.curves { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; margin-top: 16px; }
+.curves figure:first-child { grid-column: span 2; }
 figure { margin: 0; padding: 14px 16px; min-width: 0; }
 figcaption { font-weight: 600; margin-bottom: 6px; }
 figure svg { display: block; width: 100%; height: auto; color: var(--soft); }
@@ -75,7 +93,8 @@ details pre { max-height: 480px; overflow: auto; margin-bottom: 14px; }
   article { padding: 10px; border-radius: 12px; }
   .player { overflow-x: auto; }
   .player video { width: 620px; }
-  .stills { grid-template-columns: 1fr; gap: 8px; }
+  .curves { grid-template-columns: 1fr; }
+  .curves figure:first-child { grid-column: auto; }
   .sheet { padding: 4px 12px; }
   table { font-size: .88rem; }
   th, td { padding-left: 6px; }
@@ -87,6 +106,7 @@ PAGE = Template("""<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
 <title>$title</title>
 <style>$style</style>
 </head>
@@ -97,25 +117,7 @@ PAGE = Template("""<!doctype html>
 <p class="lead">$summary</p>
 </header>
 <div class="cards">$cards</div>
-<div class="sheet">$table</div>
-<section>
-<h2>Predictions beside the ground truth</h2>
-<p class="note">A prediction takes the colour of the annotated instance that it overlaps (IoU 0.5 or
-more) and keeps it while it can be followed; any other has a colour of its own. Percentages are
-confidences, from $threshold. Hatched regions are do-not-care: they count neither for nor
-against.</p>
-$videos
-</section>
-<section>
-<h2>Training</h2>
-<div class="curves">$curves</div>
-</section>
-<section>
-<h2>How it was made</h2>
-<ol>$steps</ol>
-<div class="sheet"><dl>$versions</dl>
-<details><summary>Configuration</summary><pre><code>$config</code></pre></details></div>
-</section>
+$sections
 </main>
 </body>
 </html>

@@ -1,5 +1,6 @@
 """Pictures beside each other, and pictures as files."""
 
+import io
 import os
 from collections.abc import Sequence
 
@@ -34,8 +35,40 @@ def side_by_side(panels: Sequence[tuple[str, Picture]]) -> Picture:
     return np.asarray(sheet)
 
 
+def tile(panels: Sequence[tuple[str, Picture]]) -> Picture:
+    """Put pictures of one size with captions above them in a row, four wide ones in two rows."""
+    height, width = panels[0][1].shape[:2]
+    if len(panels) == 4 and width > height:
+        return np.concatenate([side_by_side(panels[:2]), side_by_side(panels[2:])])
+    return side_by_side(panels)
+
+
+def two_rows(panels: Sequence[tuple[str, Picture]]) -> Picture:
+    """Put pictures with captions above them in two rows, of one width."""
+    half = -(-len(panels) // 2)
+    rows = [side_by_side(panels[:half]), side_by_side(panels[half:])]
+    width = max(row.shape[1] for row in rows)
+    widened = [
+        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), mode="edge") for row in rows
+    ]
+    return np.concatenate(widened)
+
+
+def encode_jpeg(picture: Picture, quality: int = 88) -> bytes:
+    """An (H, W, 3) uint8 RGB picture as the content of a JPEG file."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
 def write_png(path: str | os.PathLike[str], picture: Picture) -> None:
     """Write an (H, W, 3) uint8 RGB picture."""
     with atomic_write(path) as temporary:
         if not cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
             raise OSError(f"cannot write the picture {os.fspath(path)}")
+
+
+def write_jpeg(path: str | os.PathLike[str], picture: Picture) -> None:
+    """Write an (H, W, 3) uint8 RGB picture."""
+    with atomic_write(path) as temporary:
+        Image.fromarray(picture).save(temporary, quality=85)

@@ -4,7 +4,8 @@ Letters: N detections or annotations of a frame, H x W its size.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +22,14 @@ from videogcrf_det.data import load_videos
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
+from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.video import VideoWriter, require_av
-from videogcrf_det.visualization.colours import ColourTracker, TrackColours, mask_iou, match
+from videogcrf_det.visualization.colours import ColourTracker, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
 from videogcrf_det.visualization.results_file import read_results
 
+PREDICTION = "Prediction"  # the caption of the detections of a single detector
 MATCH_IOU = 0.5  # what counts as a detection in AP50
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
 
@@ -40,11 +43,19 @@ class Detections(NamedTuple):
 
 
 class DetectedVideo(NamedTuple):
-    """A video with its detections, which are made or read one frame at a time."""
+    """A video with detections of one detector or several, made or read one frame at a time."""
 
     name: str
     records: list[Record]
-    detections: Iterable[Detections]
+    detections: Mapping[str, Iterable[Detections]]  # by caption
+
+
+class DrawnFrame(NamedTuple):
+    """A frame of a video, drawn."""
+
+    annotated: "Annotated"
+    detections: dict[str, Detections]  # by caption
+    panels: list[tuple[str, Picture]]  # captions and pictures: input, ground truth, detections
 
 
 class VideoFiles(NamedTuple):
@@ -93,7 +104,7 @@ def visualize_predictions(
     if dataset is None:
         dataset = first_test_set(cfg)
     if predictions is not None:
-        videos = videos_from_file(dataset, predictions, confidence_threshold)
+        videos = videos_from_files(dataset, {PREDICTION: predictions}, confidence_threshold)
     else:
         videos = videos_from_model(cfg, dataset, confidence_threshold)
     class_names = MetadataCatalog.get(dataset).thing_classes
@@ -107,21 +118,27 @@ def first_test_set(cfg: CfgNode) -> str:
     return cfg.DATASETS.TEST[0]
 
 
-def videos_from_file(
-    dataset: str, predictions: str | Path, threshold: float
+def videos_from_files(
+    dataset: str, predictions: Mapping[str, str | Path], threshold: float
 ) -> Iterator[DetectedVideo]:
-    """The videos of a data set with the detections of a COCO results file.
+    """The videos of a data set with the detections of COCO results files.
+
+    Args:
+        dataset: a registered data set.
+        predictions: files by caption.
+        threshold: detections that score less are left out.
 
     Raises:
-        InputError: the file is not one, or is of another data set; at once, not on iteration.
+        InputError: a file is not one, or is of another data set; at once, not on iteration.
     """
     videos = load_videos(dataset)
     classes = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
     records = {record["image_id"]: record for video in videos for record in video["frames"]}
-    results = read_results(predictions, records, classes)
+    results = {name: read_results(path, records, classes) for name, path in predictions.items()}
 
-    def detect(record: Record) -> Detections:
-        shown = [r for r in results.get(record["image_id"], ()) if r["score"] >= threshold]
+    def detect(name: str, record: Record) -> Detections:
+        found = results[name].get(record["image_id"], ())
+        shown = [r for r in found if r["score"] >= threshold]
         return Detections(
             _decode([result["segmentation"] for result in shown], record),
             np.array([result["score"] for result in shown]),
@@ -129,7 +146,11 @@ def videos_from_file(
         )
 
     return (
-        DetectedVideo(video["video_name"], video["frames"], map(detect, video["frames"]))
+        DetectedVideo(
+            video["video_name"],
+            video["frames"],
+            {name: map(partial(detect, name), video["frames"]) for name in results},
+        )
         for video in videos
     )
 
@@ -158,7 +179,7 @@ def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[
             )
 
     return (
-        DetectedVideo(video["video_name"], video["records"], detect(video))
+        DetectedVideo(video["video_name"], video["records"], {PREDICTION: detect(video)})
         for batch in loader
         for video in batch
     )
@@ -174,14 +195,15 @@ def write_videos(
     """
     written = []
     for video in videos:
-        name = re.sub(r"[^\w.-]", "_", video.name).lstrip(".") or "video"
+        name = file_name(video.name)
         path = Path(output_dir, f"{name}.mp4")
         frames: list[Path] = []
         with VideoWriter(path, fps) as writer:
-            pictures = draw_video(video, class_names)
-            for picture in tqdm(
-                pictures, desc=video.name, total=len(video.records), unit="frame", leave=False
+            drawn = draw_video(video, class_names)
+            for frame in tqdm(
+                drawn, desc=video.name, total=len(video.records), unit="frame", leave=False
             ):
+                picture = side_by_side(frame.panels)
                 frames.append(Path(output_dir, name, f"{len(frames):05d}.png"))
                 write_png(frames[-1], picture)
                 writer.write(picture)
@@ -189,29 +211,41 @@ def write_videos(
     return written
 
 
-def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[Picture]:
-    """Input, ground truth and detections of each frame of a video, beside each other.
+def file_name(video_name: str) -> str:
+    """A video's name without what files cannot have in theirs."""
+    return re.sub(r"[^\w.-]", "_", video_name).lstrip(".") or "video"
+
+
+def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[DrawnFrame]:
+    """Draw input, ground truth and detections of each frame of a video.
 
     A detection has the colour of the annotated instance that it overlaps by MATCH_IOU or more,
     and keeps it while it can be followed. The others have colours of their own.
     """
-    track_colours, tracker = TrackColours(), ColourTracker()
-    for record, found in zip(video.records, video.detections, strict=True):
+    track_colours = TrackColours()
+    trackers = {caption: ColourTracker() for caption in video.detections}
+    for record, *found in zip(video.records, *video.detections.values(), strict=True):
         with named_if_unreadable(record):
             image = read_image(record["file_name"], "RGB")
-        truth = _annotated(record, track_colours)
-        known = _matched_colours(found.masks, truth)
-        colours = tracker.update(found.masks, known, reserved=truth.colours)
-        # the name of the only class would only hide the picture
-        names = [f"{class_names[i]} " if len(class_names) > 1 else "" for i in found.classes]
-        labels = [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
-        annotated = draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd)
-        detected = draw_instances(image, found.masks, colours, labels=labels)
-        panels = [("Input", enlarge(image)), ("Ground truth", annotated), ("Prediction", detected)]
-        yield side_by_side(panels)
+        truth = annotated(record, track_colours)
+        pictures = [draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd)]
+        for detections, tracker in zip(found, trackers.values(), strict=True):
+            known = _matched_colours(detections.masks, truth)
+            colours = tracker.update(detections.masks, known, reserved=truth.colours)
+            labels = _labels(detections, class_names)
+            pictures.append(draw_instances(image, detections.masks, colours, labels=labels))
+        captions = ["Input", "Ground truth", *trackers]
+        panels = list(zip(captions, [enlarge(image), *pictures], strict=True))
+        yield DrawnFrame(truth, dict(zip(trackers, found, strict=True)), panels)
 
 
-class _Annotated(NamedTuple):
+def _labels(found: Detections, class_names: list[str]) -> list[str]:
+    # the name of the only class would only hide the picture
+    names = [f"{class_names[i]} " if len(class_names) > 1 else "" for i in found.classes]
+    return [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
+
+
+class Annotated(NamedTuple):
     """The ground truth of one frame."""
 
     masks: NDArray[np.bool_]  # (N, H, W)
@@ -219,7 +253,8 @@ class _Annotated(NamedTuple):
     crowd: list[bool]  # which of the N are do-not-care regions
 
 
-def _annotated(record: Record, track_colours: TrackColours) -> _Annotated:
+def annotated(record: Record, track_colours: TrackColours) -> Annotated:
+    """The annotations of a frame, with colours that stay with tracks."""
     annotations = record.get("annotations", [])
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
     instances = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
@@ -228,10 +263,10 @@ def _annotated(record: Record, track_colours: TrackColours) -> _Annotated:
     of_instances = iter(track_colours.update(identities))
     colours = [0 if ignored else next(of_instances) for ignored in crowd]
     masks = _decode([annotation["segmentation"] for annotation in annotations], record)
-    return _Annotated(masks, colours, crowd)
+    return Annotated(masks, colours, crowd)
 
 
-def _matched_colours(masks: NDArray[np.bool_], truth: _Annotated) -> list[int | None]:
+def _matched_colours(masks: NDArray[np.bool_], truth: Annotated) -> list[int | None]:
     """For each mask the colour of the instance that it detects, None where it detects none."""
     instances = [i for i, ignored in enumerate(truth.crowd) if not ignored]
     if not instances or not len(masks):

@@ -1,96 +1,111 @@
-"""The page that shows what a training run came to: scores, curves, videos, and how to repeat it."""
+"""The page about a run: figures, curves, videos, and where it differs from a baseline."""
 
-import html
-import math
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
+from detectron2.data import MetadataCatalog
+from tqdm import tqdm
+
+from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.visualization.clips import spread
-from videogcrf_det.visualization.curves import draw_curves, read_metrics
+from videogcrf_det.video import VideoWriter, require_av
+from videogcrf_det.visualization import sections
+from videogcrf_det.visualization.compare import Difference, DifferenceCollector, frame_score
+from videogcrf_det.visualization.curves import draw_curves
 from videogcrf_det.visualization.page import PAGE, STYLE
-from videogcrf_det.visualization.predictions import VideoFiles
+from videogcrf_det.visualization.panels import encode_jpeg, side_by_side, two_rows
+from videogcrf_det.visualization.predictions import (
+    DetectedVideo,
+    DrawnFrame,
+    draw_video,
+    file_name,
+    videos_from_files,
+)
+from videogcrf_det.visualization.runs import Run, differing_keys, load_run
+from videogcrf_det.visualization.sections import Step
 
-NUM_KEY_FRAMES = 3
-COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-TASKS = {"segm": "Masks", "bbox": "Boxes"}
-
-
-class Step(NamedTuple):
-    """One step of how the results were made."""
-
-    text: str
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class DemoReport:
-    """What is on the page.
-
-    Attributes:
-        title: the headline.
-        summary: a sentence or two below it, plain text.
-        results: metrics in percent by task and name, as detectron2's evaluation returns them:
-            ``{"segm": {"AP": 41.2, "AP50": ...}, "bbox": {...}}``.
-        metrics_file: the ``metrics.json`` of the training run.
-        videos: what visualize_predictions returned, in the page's folder or below it.
-        config: the configuration as YAML, ``cfg.dump()``.
-        versions: what it ran with; see collect_versions.
-        steps: how it was made.
-        facts: further numbers for the head of the page, texts by name: ``{"Training": "3 min"}``.
-        confidence_threshold: the score from which detections were drawn.
-    """
-
-    title: str
-    summary: str
-    results: Mapping[str, Mapping[str, float]]
-    metrics_file: Path
-    videos: Sequence[VideoFiles]
-    config: str
-    versions: Mapping[str, str]
-    steps: Sequence[Step] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-    confidence_threshold: float = 0.5
+NUM_DIFFERENCES = 6  # frames shown for each direction
+RUN, BASELINE = "VideoGCRF", "Baseline"
 
 
-def write_demo_page(output_dir: str | os.PathLike[str], report: DemoReport) -> Path:
-    """Write ``index.html``, which loads nothing but the videos and pictures beside it.
+class DrawnVideo(NamedTuple):
+    """A video of the page."""
+
+    name: str
+    num_frames: int
+    path: Path
+    poster: bytes  # a JPEG
+
+
+def write_report(
+    output_dir: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    baseline: str | os.PathLike[str] | None = None,
+    *,
+    dataset: str | None = None,
+    title: str | None = None,
+    summary: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    steps: Sequence[Step] = (),
+    confidence_threshold: float = 0.5,
+    fps: float = 10,
+) -> Path:
+    """Write ``index.html`` and ``videos/``, which load nothing from anywhere else.
 
     Args:
         output_dir: the folder of the page.
+        run: an OUTPUT_DIR that was evaluated (docs/evaluation.md).
+        baseline: another one, to compare it with.
+        dataset: a registered data set; by default the only one that the run was evaluated on.
+        title, summary: the headline and a sentence or two below it.
+        facts: further numbers for the head of the page, by name.
+        steps: how it was made; by default the commands for the runs as they are.
+        confidence_threshold: detections that score less are not drawn.
+        fps: frames a second of the videos.
 
     Returns:
-        the file.
+        the page.
 
     Raises:
-        InputError: the training log cannot be read.
-        ValueError: a video or picture lies outside of ``output_dir``.
+        InputError: something of the above is not usable.
     """
+    require_av()
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
     folder = Path(output_dir)
-    curves = draw_curves(read_metrics(report.metrics_file))
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output names {folder}, which is a file: name a folder")
+    runs = [load_run(RUN, run, dataset)]
+    if baseline is not None:
+        runs.insert(0, load_run(BASELINE, baseline, runs[0].dataset))
+    first = runs[-1]  # what the page is about
+    other = runs[0] if baseline is not None else None
+    videos = videos_from_files(
+        first.dataset, {r.name: r.predictions for r in runs}, confidence_threshold
+    )
+    class_names = MetadataCatalog.get(first.dataset).thing_classes
+    differences = DifferenceCollector()
+    drawn = [_draw(video, class_names, folder / "videos", fps, differences) for video in videos]
+    summary = summary or f"{first.folder.name} on {first.dataset}" + (
+        f", beside {other.folder.name}." if other else "."
+    )
     page = PAGE.substitute(
         style=STYLE,
-        title=_text(report.title),
-        summary=_text(report.summary),
-        cards=_cards(report.results.get("segm", {}), report.facts),
-        table=_table(report.results),
-        videos="".join(_video(video, folder) for video in report.videos),
-        threshold=f"{report.confidence_threshold:.0%}",
-        curves="".join(
-            f"<figure><figcaption>{_text(title)}</figcaption>{svg}</figure>"
-            for title, svg in curves.items()
+        title=sections.text(title or "Instance segmentation of videos"),
+        summary=sections.text(summary),
+        cards=sections.cards(first, other, facts or {}),
+        sections="".join(
+            [
+                sections.figures(first, other),
+                sections.sequences(first, other),
+                _differences(differences),
+                sections.section("Videos", _players(drawn, folder, confidence_threshold)),
+                sections.section("Training", _curves(first, other)),
+                _provenance(first, other, steps or _steps(first, other, folder)),
+            ]
         ),
-        steps="".join(_step(step) for step in report.steps),
-        versions="".join(
-            f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
-            for name, value in report.versions.items()
-        ),
-        config=_text(report.config),
     )
     path = folder / "index.html"
     with atomic_write(path) as temporary:
@@ -98,93 +113,106 @@ def write_demo_page(output_dir: str | os.PathLike[str], report: DemoReport) -> P
     return path
 
 
-def collect_versions(device: str) -> dict[str, str]:
-    """The versions of what matters for the results.
-
-    Args:
-        device: ``cfg.MODEL.DEVICE``.
-    """
-    import detectron2
-    import torch
-
-    import videogcrf_det
-
-    threads = torch.get_num_threads()
-    name = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
-    if torch.device(device).type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return {
-        "videogcrf-det": videogcrf_det.__version__,
-        "detectron2": detectron2.__version__,
-        "PyTorch": torch.__version__,
-        "Python": platform.python_version(),
-        "System": f"{platform.system()} {platform.machine()}",
-        "Device": name,
-    }
-
-
-def _text(value: str) -> str:
-    return html.escape(value)
+def _draw(
+    video: DetectedVideo,
+    class_names: list[str],
+    folder: Path,
+    fps: float,
+    differences: DifferenceCollector,
+) -> DrawnVideo:
+    """Draw a video, and hand over the frames on which two runs differ."""
+    path = folder / f"{file_name(video.name)}.mp4"
+    middle, poster = len(video.records) // 2, b""
+    with VideoWriter(path, fps) as writer:
+        frames = draw_video(video, class_names)
+        for number, frame in enumerate(
+            tqdm(frames, desc=video.name, total=len(video.records), unit="frame", leave=False)
+        ):
+            few = len(frame.panels) < 4
+            picture = side_by_side(frame.panels) if few else two_rows(frame.panels)
+            writer.write(picture)
+            if number == middle:
+                poster = encode_jpeg(picture)
+            scores = _scores(frame)
+            if scores and differences.wants(video.name, number, *scores):
+                jpeg = encode_jpeg(picture)
+                differences.add(Difference(video.name, number, *scores, jpeg))
+    return DrawnVideo(video.name, len(video.records), path, poster)
 
 
-def _link(path: Path, folder: Path) -> str:
-    """A file as a relative URL."""
-    relative = path.resolve().relative_to(folder.resolve())
-    return html.escape(quote(relative.as_posix()))
+def _scores(frame: DrawnFrame) -> tuple[float, float] | None:
+    """Those of run and baseline, if there are two that say something."""
+    if BASELINE not in frame.detections:
+        return None
+    run, baseline = (
+        frame_score(frame.detections[name], frame.annotated) for name in (RUN, BASELINE)
+    )
+    # None: nothing is annotated and nothing detected, which could not be better
+    return (1.0 if run is None else run, 1.0 if baseline is None else baseline)
 
 
-def _percent(value: float | None) -> str:
-    return "&ndash;" if value is None or math.isnan(value) else f"{value:.1f}"
+def _players(videos: Sequence[DrawnVideo], folder: Path, threshold: float) -> str:
+    note = (
+        "A prediction takes the colour of the annotated instance that it overlaps (IoU 0.5 or "
+        "more) and keeps it while it can be followed; any other has a colour of its own. "
+        f"Percentages are confidences, from {threshold:.0%}. Hatched regions are do-not-care: they "
+        "count neither for nor against."
+    )
+    return sections.note(note) + "".join(
+        sections.player(video.name, video.num_frames, video.path, video.poster, folder)
+        for video in videos
+    )
 
 
-def _cards(metrics: Mapping[str, float], facts: Mapping[str, str]) -> str:
-    notes = {
-        "AP": "mask AP, mean over IoU 0.50 to 0.95",
-        "AP50": "at IoU 0.50",
-        "AP75": "at IoU 0.75",
-    }
-    cards = [
-        f'<div class="card score"><b>{_percent(metrics.get(name))}</b>'
-        f"<strong>{name}</strong><span>{note}</span></div>"
-        for name, note in notes.items()
+def _differences(collected: DifferenceCollector) -> str:
+    gains, losses = collected.greatest(NUM_DIFFERENCES)
+    if not gains and not losses:
+        return ""
+    note = (
+        "Every frame has a score: detections and annotated instances are paired by mask IoU, and "
+        "the IoUs of the pairs are added up and divided by the larger of the two numbers. These "
+        "are the frames on which the scores of the two differ most, at most two of a video."
+    )
+    return sections.section(
+        "Where they differ most",
+        sections.note(note)
+        + sections.difference_frames(f"{RUN} is better", gains)
+        + sections.difference_frames(f"{BASELINE} is better", losses),
+    )
+
+
+def _curves(run: Run, baseline: Run | None) -> str:
+    charts = draw_curves([run.metrics, *([baseline.metrics] if baseline else [])])
+    if not charts:
+        return ""
+    return sections.legend(run, baseline) + sections.charts(charts)
+
+
+def _steps(run: Run, baseline: Run | None, folder: Path) -> list[Step]:
+    """How to have the same again."""
+    runs = [run] if baseline is None else [run, baseline]
+    words = [f"--run {run.folder}", *([f"--baseline {baseline.folder}"] if baseline else [])]
+    return [
+        *(
+            Step(
+                f"Train and evaluate, {each.name}",
+                f"python tools/train_net.py --config-file {each.folder / 'config.yaml'}",
+            )
+            for each in runs
+            if each.config
+        ),
+        Step("Write this page", f"python tools/report.py {' '.join(words)} --output {folder}"),
     ]
-    cards += [
-        f'<div class="card"><b>{_text(value)}</b><strong>{_text(name)}</strong></div>'
-        for name, value in facts.items()
-    ]
-    return "".join(cards)
 
 
-def _table(results: Mapping[str, Mapping[str, float]]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-    rows = "".join(
-        f'<tr><th scope="row">{name}</th>'
-        + "".join(f"<td>{_percent(results[task].get(column))}</td>" for column in COLUMNS)
-        + "</tr>"
-        for task, name in TASKS.items()
-        if task in results
+def _provenance(run: Run, baseline: Run | None, steps: Sequence[Step]) -> str:
+    differing = []
+    if baseline and run.config and baseline.config:
+        differing = differing_keys(run.config, baseline.config)
+    content = (
+        sections.steps(steps)
+        + sections.versions(run.versions)
+        + sections.differing_keys(differing)
+        + sections.configs([r for r in (run, baseline) if r is not None and r.config])
     )
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _video(video: VideoFiles, folder: Path) -> str:
-    shown = [video.frames[index] for index in spread(len(video.frames), NUM_KEY_FRAMES)]
-    links = [_link(frame, folder) for frame in shown]
-    stills = "".join(
-        f'<a href="{link}"><img src="{link}" loading="lazy" '
-        f'alt="{_text(video.name)}, frame {int(frame.stem)}"></a>'
-        for frame, link in zip(shown, links, strict=True)
-    )
-    player = (
-        f'<video controls loop muted playsinline preload="metadata" poster="{links[0]}" '
-        f'src="{_link(video.video, folder)}"></video>'
-    )
-    return (
-        f"<article><h3>{_text(video.name)} <small>{len(video.frames)} frames</small></h3>"
-        f'<div class="player">{player}</div><div class="stills">{stills}</div></article>'
-    )
-
-
-def _step(step: Step) -> str:
-    command = f"<pre><code>{_text(step.command)}</code></pre>" if step.command else ""
-    return f"<li>{_text(step.text)}{command}</li>"
+    return sections.section("How it was made", content)

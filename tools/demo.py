@@ -1,0 +1,63 @@
+"""Detect and follow instances in a video, and draw them over it."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/demo.py --config-file FILE --input street.mp4 --output detected.mp4 \\
+        --opts MODEL.WEIGHTS model_final.pth
+    python tools/demo.py --config-file FILE --input frames/ --fps 24 --output detected/ \\
+        --json detected.json --opts MODEL.WEIGHTS model_final.pth
+    python tools/demo.py --config-file FILE --input 0 --output camera.mp4 \\
+        --compare-baseline mask_rcnn.pth --opts MODEL.WEIGHTS model_final.pth
+
+Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
+"""
+
+
+def main() -> None:
+    from videogcrf_det.demo import run_demo
+    from videogcrf_det.engine import build_cfg
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="OUTPUT", help="an .mp4 file, or a folder for PNG files"
+    )
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
+    )
+    parser.add_argument("--json", metavar="FILE", help="gets the detections as COCO results")
+    parser.add_argument(
+        "--compare-baseline",
+        nargs="?",
+        const="",
+        metavar="WEIGHTS",
+        help="show the per-frame detector beside it, with its own weights or with the same ones",
+    )
+    parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    run_demo(
+        build_cfg(args.config_file, args.opts),
+        args.input,
+        args.output,
+        confidence_threshold=args.confidence_threshold,
+        json_file=args.json,
+        baseline=args.compare_baseline,
+        fps=args.fps,
+        max_frames=args.max_frames,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,71 @@
+"""Draw what a point of a video is coupled to, and what the random field makes of the features."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/visualize_affinity.py --config-file FILE --opts MODEL.WEIGHTS model_final.pth
+    python tools/visualize_affinity.py --config-file FILE --video parkour --frame 45 \\
+        --point 250,166 --feature p3 --output parkour.pdf --opts MODEL.WEIGHTS model_final.pth
+
+    python tools/visualize_affinity.py --config-file FILE --input walk.mp4 --frame 120 \\
+        --opts MODEL.WEIGHTS model_final.pth
+
+docs/affinity.md explains the figure.
+"""
+
+
+def point(text: str) -> tuple[int, int]:
+    """Two whole numbers with a comma between them."""
+    x, y = map(int, text.split(","))
+    return x, y
+
+
+def main() -> None:
+    from videogcrf_det.engine import build_cfg
+    from videogcrf_det.visualization.affinity import visualize_affinity
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", metavar="PATH", help="a video file or a folder of frames, not of a data set"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
+    parser.add_argument("--video", metavar="NAME", help="default: the first that shows an instance")
+    parser.add_argument(
+        "--frame", type=int, metavar="N", help="counted from 0; default: the middle one"
+    )
+    parser.add_argument(
+        "--point",
+        type=point,
+        metavar="X,Y",
+        help="in pixels of the frame; default: the middle of its largest instance",
+    )
+    parser.add_argument("--feature", metavar="NAME", help="default: the first that is coupled")
+    parser.add_argument(
+        "--output", default="output/affinity.png", metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    table = visualize_affinity(
+        build_cfg(args.config_file, args.opts),
+        args.output,
+        source=args.input,
+        dataset=args.dataset,
+        video=args.video,
+        frame=args.frame,
+        point=args.point,
+        feature=args.feature,
+    )
+    if table:
+        print(table)
+    print(f"wrote {args.output}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

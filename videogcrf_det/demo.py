@@ -1,0 +1,282 @@
+"""Detections drawn over any video; what tools/demo.py does."""
+
+import contextlib
+import json
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.structures import Instances
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+from videogcrf_det.masks import mask_iou, match
+from videogcrf_det.predictor import VideoPredictor
+from videogcrf_det.video import Frame, VideoWriter, frame_folder, open_video
+from videogcrf_det.visualization.colours import ColourTracker
+from videogcrf_det.visualization.overlay import Picture, draw_instances
+from videogcrf_det.visualization.panels import side_by_side
+
+MATCH_IOU = 0.5  # masks of two detectors that overlap so much are of one instance
+# tqdm's own, but with frames per second also where that is less than one
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+
+def run_demo(
+    cfg: CfgNode,
+    source: str | Path,
+    output: str | Path,
+    *,
+    confidence_threshold: float = 0.5,
+    json_file: str | Path | None = None,
+    baseline: str | None = None,
+    fps: float | None = None,
+    max_frames: int | None = None,
+) -> None:
+    """Detect and follow instances in a video, and draw them over it.
+
+    Whatever the length of the video, memory stays the same. What was done before Ctrl-C, or before
+    the input breaks off, is written; nothing is, if something else goes wrong.
+
+    Args:
+        cfg: a config of ClipRCNN, with a trained detector in MODEL.WEIGHTS.
+        source: a video file, a folder of images, or the number of a camera; see open_video.
+        output: an mp4 file, or a new folder for PNG files.
+        confidence_threshold: detections that score no more are left out.
+        json_file: gets the detections as COCO results; docs/demo.md describes them.
+        baseline: show the detector without the random field beside it: a file of its own weights,
+            or "" for the same ones.
+        fps: frames a second of a folder of images, by default 10.
+        max_frames: stop after so many.
+
+    Raises:
+        InputError: something of the above is not usable, or only a part of the video could be read.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    output = Path(output)
+    _check(source, output, json_file, confidence_threshold, max_frames)
+    if not cfg.MODEL.MASK_ON:
+        raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
+    video = open_video(source, fps)
+    cfg = _changed(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
+    cfgs = [cfg] if baseline is None else [cfg, baseline_cfg(cfg, baseline)]
+    captions = [
+        f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
+        "Per-frame detector" if baseline else "Same weights, uncoupled",
+    ]
+    categories = _categories(cfg)
+    drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
+    detected = detect(islice(video, max_frames), [VideoPredictor(cfg) for cfg in cfgs])
+    total = min(filter(None, (video.num_frames, max_frames)), default=None)
+    bar = tqdm(detected, desc=video.name, total=total, unit=" frames", bar_format=BAR)
+    count = 0
+    with _noting_interrupts(output) as interrupted:
+        with bar, _pictures(output, video.rate) as write, _results(categories, json_file) as add:
+            for frame, found in bar:
+                write(drawing.draw(frame.image, found), frame.time)
+                add(count, frame.time, found[0], drawing.track_ids)
+                count += 1
+                if interrupted():
+                    break
+            if not count:
+                raise InputError(video.damage or f"there are no frames in {source}")
+        print(f"wrote {count} frames to {output}" + (f", {json_file}" if json_file else ""))
+    if interrupted():
+        raise KeyboardInterrupt
+    if video.damage:
+        raise InputError(f"{video.damage} ({output} shows what there was)")
+
+
+def _check(
+    source: str | Path,
+    output: Path,
+    json_file: str | Path | None,
+    confidence_threshold: float,
+    max_frames: int | None,
+) -> None:
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"--max-frames must be at least 1, got {max_frames}")
+    if output.suffix.lower() not in (".mp4", "") and not output.is_dir():
+        raise InputError(f"--output must be an .mp4 file or a folder, got {output}")
+    if output.suffix.lower() == ".mp4" and output.is_dir():
+        raise InputError(f"--output {output} is a folder: name a file, or a folder without .mp4")
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise InputError(f"--output {output} is the input: name another file")
+    if json_file is not None and Path(json_file).is_dir():
+        raise InputError(f"--json {json_file} is a folder: name a file")
+
+
+def _changed(cfg: CfgNode, *pairs: Any) -> CfgNode:
+    """A frozen copy of a config with other values of some keys."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(list(pairs))
+    cfg.freeze()
+    return cfg
+
+
+def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
+    """The config of the detector that a VideoGCRF was put into.
+
+    Args:
+        weights: its own; by default those of ``cfg`` serve it as well.
+
+    Raises:
+        InputError: there is no VideoGCRF in ``cfg``.
+    """
+    if cfg.MODEL.BACKBONE.NAME != "build_video_gcrf_backbone":
+        raise InputError(
+            "--compare-baseline needs a config with a VideoGCRF, and MODEL.BACKBONE.NAME is "
+            f"{cfg.MODEL.BACKBONE.NAME}: leave it out, or name another config"
+        )
+    return _changed(
+        cfg,
+        *["MODEL.BACKBONE.NAME", cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME],
+        *["MODEL.WEIGHTS", weights or cfg.MODEL.WEIGHTS],
+    )
+
+
+def detect(
+    frames: Iterable[Frame], predictors: Sequence[VideoPredictor]
+) -> Iterator[tuple[Frame, list[Instances]]]:
+    """Every frame with what each of the predictors finds on it, which run in lockstep."""
+    # as itertools.tee, which would keep dozens of frames that nobody needs any more
+    source = iter(frames)
+    shown: deque[Frame] = deque()
+    queues: list[deque[Frame]] = [deque() for _ in predictors]
+
+    def images(queue: deque[Frame]) -> Iterator[NDArray[np.uint8]]:
+        while True:
+            if not queue:
+                frame = next(source, None)
+                if frame is None:
+                    return
+                for each in (shown, *queues):
+                    each.append(frame)
+            yield queue.popleft().image[:, :, ::-1]
+
+    found = [predictor(images(queue)) for predictor, queue in zip(predictors, queues, strict=True)]
+    for predictions in zip(*found, strict=True):
+        yield shown.popleft(), [prediction.instances for prediction in predictions]
+
+
+class _Drawing:
+    """Draws what one detector, or a second one as well, found on successive frames."""
+
+    def __init__(self, class_names: Sequence[str], captions: Sequence[str]) -> None:
+        self.class_names = class_names
+        self.captions = captions
+        self.trackers = [ColourTracker() for _ in captions]
+
+    @property
+    def track_ids(self) -> list[int]:
+        """Of the first detector's instances on the last frame."""
+        return self.trackers[0].track_ids
+
+    def draw(self, image: Picture, found: Sequence[Instances]) -> Picture:
+        """A frame with its instances; those of the second detector to the left of the first's."""
+        first = found[0].pred_masks.numpy()
+        colours = self.trackers[0].update(first)
+        if len(found) == 1:
+            labels = self._labels(found[0])
+            return draw_instances(image, first, colours, labels=labels, own_size=True)
+        second = found[1].pred_masks.numpy()
+        # what both have found has one colour
+        pairs = match(mask_iou(second, first), MATCH_IOU)
+        known = [colours[pairs[i]] if i in pairs else None for i in range(len(second))]
+        own = self.trackers[1].update(second, known, reserved=colours)
+        drawn = [
+            draw_instances(image, masks, colours_of, labels=self._labels(instances))
+            for masks, colours_of, instances in zip(
+                (first, second), (colours, own), found, strict=True
+            )
+        ]
+        return side_by_side(list(zip(self.captions, drawn, strict=True))[::-1])
+
+    def _labels(self, instances: Instances) -> list[str]:
+        # the name of the only class would only hide the picture
+        several = len(self.class_names) > 1
+        names = [f"{self.class_names[i]} " if several else "" for i in instances.pred_classes]
+        return [f"{name}{s:.0%}" for name, s in zip(names, instances.scores, strict=True)]
+
+
+def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
+    """Ids and names of the classes: those of the first test set, if it is known; or numbers."""
+    known = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else {}
+    names, number = known.get("thing_classes", []), cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    if len(names) != number:
+        return [(i + 1, f"class {i + 1}") for i in range(number)]
+    to_class = known.get("thing_dataset_id_to_contiguous_id", {i + 1: i for i in range(number)})
+    return [
+        (category_id, names[i]) for category_id, i in sorted(to_class.items(), key=itemgetter(1))
+    ]
+
+
+@contextlib.contextmanager
+def _pictures(output: Path, rate: Fraction) -> Iterator[Callable[[Picture, Fraction], None]]:
+    """Yield a function that writes a picture and the time at which it is shown."""
+    if output.suffix.lower() == ".mp4":
+        with VideoWriter(output, rate) as video:
+            yield video.write
+    else:
+        with frame_folder(output) as write:
+            yield lambda picture, _: write(picture)
+
+
+@contextlib.contextmanager
+def _results(
+    categories: Sequence[tuple[int, str]], json_file: str | Path | None
+) -> Iterator[Callable[[int, Fraction, Instances, list[int]], None]]:
+    """Yield a function that adds the instances of a frame to a list in a JSON file, if any."""
+    if json_file is None:
+        yield lambda *_: None
+        return
+    with atomic_write(json_file) as temporary, temporary.open("w") as file:
+        start = "["
+
+        def add(number: int, time: Fraction, instances: Instances, track_ids: list[int]) -> None:
+            nonlocal start
+            for result, track in zip(
+                instances_to_coco_json(instances, number), track_ids, strict=True
+            ):
+                category_id, category = categories[result["category_id"]]
+                result |= {"category_id": category_id, "category": category, "track_id": track}
+                result |= {"frame_id": number, "timestamp": round(float(time), 6)}
+                file.write(start + "\n" + json.dumps(result))
+                start = ","
+
+        yield add
+        file.write("[]\n" if start == "[" else "\n]\n")
+
+
+@contextlib.contextmanager
+def _noting_interrupts(output: Path) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed; pressed again, it does as usual."""
+    pressed = False
+
+    def note(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, usual)
+        again = f"Ctrl-C again, and {output} is not written"
+        tqdm.write(f"stopping after this frame; {again}", file=sys.stderr)
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
