@@ -39,6 +39,7 @@ p { margin: 8px 0 0; max-width: 72ch; }
 .card.score b { font-size: 2.2rem; color: var(--accent); font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .82rem; line-height: 1.35; }
 .sheet { overflow-x: auto; padding: 6px 18px; margin-top: 12px; }
+.sheet + p { margin-top: 24px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 8px 0 8px 16px; font-weight: 400; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; font-weight: 600; }
@@ -96,6 +97,8 @@ details pre { max-height: 480px; overflow: auto; margin-bottom: 14px; }
   .curves { grid-template-columns: 1fr; }
   .curves figure:first-child { grid-column: auto; }
   .sheet { padding: 4px 12px; }
+  .bars { grid-template-columns: 1fr; gap: 4px; padding: 10px 12px; }
+  .bars > div { margin-bottom: 8px; }
   table { font-size: .88rem; }
   th, td { padding-left: 6px; }
 }
