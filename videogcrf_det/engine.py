@@ -3,7 +3,7 @@
 import argparse
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,20 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 
 
-def build_cfg(config_file: str, opts: Sequence[str] = ()) -> CfgNode:
-    """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU."""
+def build_cfg(
+    config_file: str,
+    opts: Sequence[str] = (),
+    add_config: Callable[[CfgNode], None] = add_videogcrf_config,
+) -> CfgNode:
+    """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU.
+
+    Args:
+        config_file: YAML.
+        opts: keys and values, alternately.
+        add_config: adds the keys that detectron2 does not have.
+    """
     cfg = get_cfg()
-    add_videogcrf_config(cfg)
+    add_config(cfg)
     opts = list(opts)
     for index, key in enumerate(opts[:-1]):
         if key == "MODEL.VIDEO_GCRF.NEIGHBOURHOOD":
