@@ -18,6 +18,7 @@ setup(
         "iopath>=0.1.9",
         "tqdm>=4.60",
         "matplotlib>=3.5",
+        "jinja2>=3",
     ],
     extras_require={
         # what detectron2 itself imports, for one that was installed without its dependencies

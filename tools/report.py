@@ -1,46 +1,47 @@
-"""Write a page about a run: figures, curves, videos, and where it differs from a baseline."""
+"""Write a page about an evaluated model: figures, curves, videos, where it differs from another."""
 
 import argparse
 
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-A run is the OUTPUT_DIR of a training or an evaluation:
+RUN and BASELINE are the OUTPUT_DIR of a training or of an evaluation:
 
-    python tools/report.py --run output/DAVIS-Person/video_gcrf_R_50_FPN_4f \\
-        --baseline output/DAVIS-Person/mask_rcnn_R_50_FPN --output output/report
+    python tools/report.py --run output/video_gcrf --baseline output/mask_rcnn
+    python tools/report.py --run output/video_gcrf --dataset davis_person_val --fps 24
+
+docs/report.md says what the page shows.
 """
 
 
 def main() -> None:
+    from videogcrf_det.visualization import write_report
+
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="what the page is about")
-    parser.add_argument("--baseline", metavar="DIR", help="what it is compared with")
+    parser.add_argument("--run", required=True, metavar="DIR")
+    parser.add_argument("--baseline", metavar="DIR", help="what to compare it with")
     parser.add_argument(
         "--output", default="output/report", metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--dataset", metavar="NAME", help="default: the one of the evaluation")
-    parser.add_argument("--title", help="the headline")
+    parser.add_argument("--dataset", metavar="NAME", help="default: the only one of the evaluation")
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
     )
     parser.add_argument("--fps", type=float, default=10, help="default: %(default)s")
+    parser.add_argument("--title", help="the headline of the page")
     args = parser.parse_args()
-
-    from videogcrf_det.visualization.report import write_report
-
     page = write_report(
         args.output,
         args.run,
         args.baseline,
         dataset=args.dataset,
-        title=args.title,
         confidence_threshold=args.confidence_threshold,
         fps=args.fps,
+        title=args.title,
     )
-    print(f"page: {page}")
+    print(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The main job from end to end on drawn data: draw, prepare, train, evaluate, show."""
 
+import json
+import math
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from videogcrf_det.data.mini_davis import SIZE, make_mini_davis
 from videogcrf_det.data.prepare import prepare_davis_person
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.files import atomic_write
-from videogcrf_det.visualization import Step, write_report
+from videogcrf_det.visualization import Step, visualize_predictions, write_report
 
 SPLITS = ("train", "val")
 
@@ -23,8 +25,9 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
 
     Args:
         config_file: trained and evaluated as it is, but for the data sets and the output folder.
-        output_dir: gets ``datasets/``, ``train/`` (checkpoints, logs and figures), ``videos/``
-            and ``index.html``.
+        output_dir: gets ``datasets/``, ``train/`` (checkpoints, logs and figures),
+            ``results.json`` with the metrics in percent, ``predictions/`` (PNG and mp4), and the
+            page, ``index.html``, with what it shows.
         opts: ``KEY VALUE`` pairs for the config.
 
     Returns:
@@ -53,7 +56,16 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
     if fresh:  # otherwise an earlier run did part of the work
         facts["training and evaluation"] = f"{(time.perf_counter() - start) / 60:.1f} min"
 
-    print("[3/3] Drawing the videos and writing the page", flush=True)
+    print("[3/3] Drawing the predictions and writing the page", flush=True)
+    with atomic_write(folder / "results.json") as path:
+        # JSON has no nan, which stands for sizes of instances that the data set does not have
+        numbers = {
+            task: {name: None if math.isnan(value) else value for name, value in metrics.items()}
+            for task, metrics in results.items()
+        }
+        path.write_text(json.dumps(numbers, indent=2) + "\n")
+    detections = Path(cfg.OUTPUT_DIR, "inference", names["val"], "coco_instances_results.json")
+    visualize_predictions(cfg, folder / "predictions", predictions=detections)
     page = write_report(
         folder,
         cfg.OUTPUT_DIR,
@@ -68,7 +80,8 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
         ),
     )
     scores = ", ".join(f"{name} {results['segm'][name]:.1f}" for name in ("AP", "AP50", "AP75"))
-    print(f"\nmask {scores}\nvideos: {folder / 'videos'}\npage: {page}")
+    print(f"\nmask {scores}, in {folder / 'results.json'}")
+    print(f"pictures and videos: {folder / 'predictions'}\npage: {page}")
     return page
 
 

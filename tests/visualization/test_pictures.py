@@ -4,6 +4,7 @@ import pytest
 from videogcrf_det.visualization import ColourTracker, TrackColours, draw_instances, side_by_side
 from videogcrf_det.visualization.colours import palette_colour
 from videogcrf_det.visualization.overlay import display_size
+from videogcrf_det.visualization.panels import shrink, tile
 
 
 def box(x, y, size=10, shape=(60, 80)):
@@ -129,6 +130,35 @@ def test_panels_stand_side_by_side():
     assert picture.shape[1] >= 140
     assert picture.shape[0] > 50
     assert {10, 200} <= set(np.unique(picture).tolist())
+
+
+def test_four_wide_panels_stand_in_two_rows():
+    """They keep their order, and no row or column of them is lost."""
+
+    def grey_levels(height, width, count):
+        panels = [
+            (f"{i}", np.full((height, width, 3), 50 * i + 40, np.uint8)) for i in range(count)
+        ]
+        picture = tile(panels)
+        places = [np.argwhere((picture == 50 * i + 40).all(axis=2)) for i in range(count)]
+        assert all(len(place) >= height * width for place in places)
+        return picture, [place.min(axis=0).tolist() for place in places]
+
+    _, ((y0, x0), (y1, x1), (y2, x2), (y3, x3)) = grey_levels(40, 70, 4)
+    assert y0 == y1 < y2 == y3
+    assert x0 == x2 < x1 == x3
+    for shape in ((70, 40, 4), (40, 70, 3)):
+        _, places = grey_levels(*shape)
+        assert len({y for y, _ in places}) == 1
+        assert sorted(x for _, x in places) == [x for _, x in places]
+
+
+def test_wide_pictures_are_shrunk():
+    picture = np.full((90, 200, 3), 128, np.uint8)
+    assert shrink(picture, 200) is picture
+    small = shrink(picture, 100)
+    assert small.shape == (45, 100, 3)
+    assert (small == 128).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(120, 200), (240, 427), (480, 854), (1080, 1920)])

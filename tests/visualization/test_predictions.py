@@ -10,10 +10,7 @@ from PIL import Image
 from videogcrf_det import InputError
 from videogcrf_det.data import register_video_coco_instances
 from videogcrf_det.engine import build_cfg
-from videogcrf_det.visualization import (
-    predictions,
-    visualize_predictions,
-)
+from videogcrf_det.visualization import predictions, visualize_predictions
 from videogcrf_det.visualization.curves import read_metrics
 
 
@@ -99,7 +96,7 @@ def test_classes_are_named_where_there_are_several(dataset, monkeypatch):
     draw(folder, folder / "results.json")
     assert labels[1] == ["90%"]
     labels.clear()
-    videos = predictions.videos_from_files("test_drawn", {"A": folder / "results.json"}, 0.5)
+    videos = predictions.videos_from_file("test_drawn", folder / "results.json", 0.5)
     predictions.write_videos(videos, ["person", "bike"], folder / "named", fps=10)
     assert labels[1] == ["person 90%"]
 

@@ -8,13 +8,12 @@ from videogcrf_det.visualization.predictions import (
     DetectedVideo,
     Detections,
     VideoFiles,
-    videos_from_files,
+    videos_from_file,
     videos_from_model,
     visualize_predictions,
     write_videos,
 )
-from videogcrf_det.visualization.report import write_report
-from videogcrf_det.visualization.sections import Step
+from videogcrf_det.visualization.report import Step, write_report
 
 __all__ = [
     "ColourTracker",
@@ -27,7 +26,7 @@ __all__ = [
     "draw_instances",
     "enlarge",
     "side_by_side",
-    "videos_from_files",
+    "videos_from_file",
     "videos_from_model",
     "visualize_predictions",
     "write_clips",

@@ -1,90 +1,100 @@
-"""Where two detectors differ: a score for every frame, and the frames to look at.
+"""Where two models differ: a score for each frame, and the frames to look at."""
 
-Letters: N instances or detections of a frame, H x W its size.
-"""
-
-from collections.abc import Iterable
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from videogcrf_det.masks import mask_iou, match
-from videogcrf_det.visualization.predictions import Annotated, Detections
+from videogcrf_det.masks import RLE, match, rle_iou
+from videogcrf_det.visualization.predictions import MATCH_IOU, Record, annotated_masks
+from videogcrf_det.visualization.results_file import Results
 
-BLOCK = 10  # frames of a video of which at most one is shown
-PER_VIDEO = 2  # frames of a video that are shown, at most, in each direction
+NUM_DIFFERENCES = 6  # frames that are shown of either kind
+LEAST_GAP = 8  # frames of a video that are nearer to each other look alike
+LEAST_DIFFERENCE = 1
 
 
 class Difference(NamedTuple):
-    """A frame, and how two detectors did on it."""
+    """A frame on which two models differ."""
 
-    video: str
-    frame: int
-    run: float  # frame_score, from 0 to 1
-    baseline: float
-    picture: bytes  # a JPEG of the frame
-
-    @property
-    def gain(self) -> float:
-        """Above 0 where the run is better."""
-        return self.run - self.baseline
+    video: int  # its position in the data set
+    frame: int  # its position in the video
+    value: float  # by how much one is better
 
 
-def frame_score(found: Detections, truth: Annotated) -> float | None:
-    """How well detections of a frame agree with its annotation, from 0 to 1.
+def frame_score(record: Record, results: Sequence[Mapping[str, Any]]) -> float:
+    """How well the detections of a frame agree with its annotations.
 
-    Detections and annotated instances are paired by mask IoU, the best pair first; the score is
-    the sum of the IoUs of the pairs, divided by the larger of the two numbers. Detections that
-    have no pair and lie, with more than half of their masks, on do-not-care regions do not count.
+    Detections are paired with annotated instances of their class, one to one, the pair of highest
+    IoU first. The score is the sum of the IoUs of the pairs, divided by the number of instances or
+    of detections, whichever is larger; 1 where there is neither. Detections that lie mostly on
+    do-not-care regions and overlap no instance by MATCH_IOU are left out.
+
+    Args:
+        record: a loaded frame.
+        results: its detections; see results_file.confident_results.
 
     Returns:
-        None if nothing is annotated and nothing detected.
+        from 0 to 1.
     """
-    crowd = np.array(truth.crowd, bool)
-    instances, regions = truth.masks[~crowd], truth.masks[crowd].any(0)
-    pairs: dict[int, int] = {}
-    total = 0.0
-    if len(instances) and len(found.masks):
-        overlap = mask_iou(found.masks, instances)
-        pairs = match(overlap, least=1e-6)
-        total = float(sum(overlap[pair] for pair in pairs.items()))
-    alone = [mask for index, mask in enumerate(found.masks) if index not in pairs]
-    errors = sum(2 * (mask & regions).sum() <= mask.sum() for mask in alone)
-    most = max(len(instances), len(pairs) + int(errors))
-    return total / most if most else None
+    annotations = annotated_masks(record)
+    regions = [_encoded(a, record) for a in annotations if a.get("iscrowd", 0)]
+    instances = [a for a in annotations if not a.get("iscrowd", 0)]
+    found = [_encoded(result, record) for result in results]
+    overlap = rle_iou(found, [_encoded(instance, record) for instance in instances])
+    classes = [[item["category_id"] for item in items] for items in (results, instances)]
+    overlap[np.not_equal.outer(*classes)] = 0
+    if found and regions:
+        # with a crowd, this is the share of the detection that lies on it
+        on_regions = coco_mask.iou(found, [coco_mask.merge(regions)], [True])[:, 0]
+        overlap = overlap[(on_regions <= 0.5) | (overlap >= MATCH_IOU).any(axis=1)]
+    if not max(overlap.shape):
+        return 1.0
+    return float(sum(overlap[pair] for pair in match(overlap, 1e-6).items())) / max(overlap.shape)
 
 
-class DifferenceCollector:
-    """Keeps the frames of greatest difference while videos go by: two of every BLOCK frames."""
-
-    def __init__(self) -> None:
-        self._best: dict[tuple[str, int, bool], Difference] = {}
-
-    def wants(self, video: str, frame: int, run: float, baseline: float) -> bool:
-        """Whether a frame would be kept: then it is worth the time to make a picture of it."""
-        kept = self._best.get((video, frame // BLOCK, run > baseline))
-        return run != baseline and (kept is None or abs(run - baseline) > abs(kept.gain))
-
-    def add(self, difference: Difference) -> None:
-        """Keep a frame in place of a lesser one."""
-        block = difference.frame // BLOCK
-        self._best[difference.video, block, difference.gain > 0] = difference
-
-    def greatest(self, count: int) -> tuple[list[Difference], list[Difference]]:
-        """The frames on which the run gains most, and those on which it loses most."""
-        found = sorted(self._best.values(), key=lambda d: -abs(d.gain))
-        return (
-            _spread([d for d in found if d.gain > 0], count),
-            _spread([d for d in found if d.gain < 0], count),
-        )
+def score_video(video: Record, results: Results) -> list[float]:
+    """The score of each frame of a video that load_videos gave; see frame_score."""
+    return [frame_score(r, results.get(r["image_id"], [])) for r in video["frames"]]
 
 
-def _spread(ranked: Iterable[Difference], count: int) -> list[Difference]:
-    """The first ``count``, but no more than PER_VIDEO of a video, and no neighbours."""
+def greatest_differences(
+    values: Sequence[Sequence[float]], count: int = NUM_DIFFERENCES
+) -> list[Difference]:
+    """The frames with the greatest differences, spread over the videos.
+
+    Frames of a video are LEAST_GAP or more from each other, and there are no more of one video than
+    it takes to reach ``count`` with all videos that have any.
+
+    Args:
+        values: for each video the differences of its frames; those below LEAST_DIFFERENCE are out.
+
+    Returns:
+        at most ``count``, the greatest first.
+    """
+    candidates = [
+        Difference(video, frame, value)
+        for video, of_video in enumerate(values)
+        for frame, value in enumerate(of_video)
+        if value >= LEAST_DIFFERENCE
+    ]
+    candidates.sort(key=lambda candidate: -candidate.value)
+    most = math.ceil(count / max(len({candidate.video for candidate in candidates}), 1))
     chosen: list[Difference] = []
-    for candidate in ranked:
-        same = [d for d in chosen if d.video == candidate.video]
-        near = any(abs(d.frame - candidate.frame) < BLOCK for d in same)
-        if len(chosen) < count and len(same) < PER_VIDEO and not near:
+    for candidate in candidates:
+        frames = [other.frame for other in chosen if other.video == candidate.video]
+        apart = all(abs(frame - candidate.frame) >= LEAST_GAP for frame in frames)
+        if apart and len(frames) < most and len(chosen) < count:
             chosen.append(candidate)
     return chosen
+
+
+def _encoded(item: Mapping[str, Any], record: Record) -> RLE:
+    """The mask of an annotation or a result, which may be polygons or runs."""
+    mask = item["segmentation"]
+    if isinstance(mask, dict) and not isinstance(mask["counts"], list):
+        return mask
+    encoded = coco_mask.frPyObjects(mask, record["height"], record["width"])
+    return coco_mask.merge(encoded) if isinstance(encoded, list) else encoded

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from videogcrf_det.errors import InputError
 
-# title -> name in metrics.json; the first is drawn twice as wide
+# title -> name in metrics.json
 CHARTS: Mapping[str, str] = {
     "Total loss": "total_loss",
     "Masks": "loss_mask",
     "Classes": "loss_cls",
     "Boxes": "loss_box_reg",
-    "Proposals: objectness": "loss_rpn_cls",
-    "Proposals: boxes": "loss_rpn_loc",
+    "Proposals, objectness": "loss_rpn_cls",
+    "Proposals, boxes": "loss_rpn_loc",
     "Learning rate": "lr",
 }
 # what stands for colours of the page until the SVG is written
@@ -70,15 +70,15 @@ def draw_curves(logs: Sequence[Sequence[Row]]) -> dict[str, str]:
         inline SVG by title. Its text has the colour of the text around it, its lines have the
         colours ``--run`` and ``--baseline`` of the page.
     """
-    charts: dict[str, str] = {}
+    charts = {}
     for title, key in CHARTS.items():
         curves = [[(row["iteration"], row[key]) for row in rows if key in row] for rows in logs]
         if any(curves):
-            charts[title] = _draw_chart(curves, wide=not charts)
+            charts[title] = _draw_chart(curves)
     return charts
 
 
-def _draw_chart(curves: Sequence[Sequence[tuple[float, float]]], wide: bool) -> str:
+def _draw_chart(curves: Sequence[Sequence[tuple[float, float]]]) -> str:
     style: dict[Any, Any] = {
         "svg.fonttype": "none",  # text stays text, in the font of the page
         "font.size": 8,
@@ -93,17 +93,16 @@ def _draw_chart(curves: Sequence[Sequence[tuple[float, float]]], wide: bool) -> 
         "ytick.major.size": 0,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(6.1 if wide else 2.9, 1.9), layout="constrained")
+        figure = Figure(figsize=(2.9, 1.8), layout="constrained")
         axes = figure.add_subplot()
         for number, (points, colour) in enumerate(zip(curves, LINES, strict=False)):
-            # the run lies over its baseline
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.6, zorder=9 - number)
+            if points:  # the run lies over its baseline
+                axes.plot(*zip(*points, strict=True), color=colour, lw=1.6, zorder=9 - number)
         axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.8)
         axes.set_ylim(bottom=0)
         axes.margins(x=0.01)
-        axes.locator_params(axis="x", nbins=8 if wide else 4)
+        axes.locator_params(axis="x", nbins=4)
         axes.locator_params(axis="y", nbins=5)
-        axes.set_xlabel("iteration")
         axes.ticklabel_format(style="plain", useOffset=False)
         return _inline_svg(figure)
 

@@ -1,127 +1,256 @@
-"""The frame of the report page and its style."""
+"""The report page as HTML that loads nothing but the pictures and videos beside it."""
 
-from string import Template
+from typing import Any
+from urllib.parse import quote
 
-STYLE = """
-:root {
-  color-scheme: light dark;
-  --page: #f5f6f8; --sheet: #ffffff; --ink: #1b1f24; --soft: #5b6470; --line: #e1e4e9;
-  --accent: #2563eb; --code: #f0f2f5; --good: #15803d; --bad: #b42318;
-  --run: #2563eb; --baseline: #9aa3af;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #0f1216; --sheet: #181c22; --ink: #e8ebf0; --soft: #9aa4b2; --line: #2a3038;
-    --accent: #7aaaff; --code: #11151a; --good: #4ade80; --bad: #ff8a7a;
-    --run: #7aaaff; --baseline: #6b7684;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
-}
-main { max-width: 1120px; margin: 0 auto; padding: 48px 24px 64px; }
-h1 { font-size: clamp(1.7rem, 4.5vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em;
-  margin: 0; }
-h2 { font-size: 1.3rem; letter-spacing: -.01em; margin: 48px 0 4px; }
-h3 { font-size: 1rem; margin: 0 0 10px; }
-h3 small, .note { color: var(--soft); font-weight: 400; }
-p { margin: 8px 0 0; max-width: 72ch; }
-.lead { color: var(--soft); font-size: 1.05rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
-  margin: 28px 0 16px; }
-.card, article, figure, .sheet { background: var(--sheet); border: 1px solid var(--line);
-  border-radius: 14px; }
-.card { padding: 16px 18px; display: flex; flex-direction: column; }
-.card b { font-size: 1.25rem; line-height: 1.3; font-weight: 650; letter-spacing: -.02em;
-  min-height: 2.9rem; display: flex; align-items: center; }
-.card.score b { font-size: 2.2rem; color: var(--accent); font-variant-numeric: tabular-nums; }
-.card span { color: var(--soft); font-size: .82rem; line-height: 1.35; }
-.sheet { overflow-x: auto; padding: 6px 18px; margin-top: 12px; }
-.sheet + p { margin-top: 24px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 8px 0 8px 16px; font-weight: 400; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; font-weight: 600; }
-thead th { color: var(--soft); font-size: .85rem; }
-tbody tr { border-top: 1px solid var(--line); }
-article { padding: 18px; margin-top: 16px; }
-video { display: block; width: 100%; height: auto; border-radius: 8px;
-  background: #16191e; }
-.gain { color: var(--good); } .loss { color: var(--bad); }
-.bars { display: grid; grid-template-columns: minmax(90px, max-content) 1fr; gap: 10px 16px;
-  align-items: center; padding: 14px 18px; font-variant-numeric: tabular-nums; }
-.bars > span { overflow-wrap: anywhere; }
-.bar { display: flex; align-items: center; gap: 8px; font-size: .82rem; color: var(--soft);
-  line-height: 1.3; }
-.bar i { display: block; height: 11px; border-radius: 3px; background: var(--baseline);
-  min-width: 2px; width: calc(var(--value) * (100% - 56px)); }
-.bar.run i { background: var(--accent); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--soft); font-size: .85rem; }
-.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px;
-  background: var(--baseline); margin-right: 6px; }
-.legend .run i { background: var(--accent); }
-.frames { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
-  gap: 12px; margin-top: 12px; }
-.frames img { display: block; width: 100%; height: auto; border-radius: 8px; }
-.frames figcaption { font-weight: 400; font-size: .88rem; margin: 8px 0 0; }
-.curves { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; margin-top: 16px; }
-.curves figure:first-child { grid-column: span 2; }
-figure { margin: 0; padding: 14px 16px; min-width: 0; }
-figcaption { font-weight: 600; margin-bottom: 6px; }
-figure svg { display: block; width: 100%; height: auto; color: var(--soft); }
-figure svg text { font-family: inherit !important; }
-ol { padding-left: 22px; margin: 12px 0 0; }
-li { margin-bottom: 10px; }
-pre { background: var(--code); border: 1px solid var(--line); border-radius: 10px; margin: 6px 0 0;
-  padding: 12px 14px; overflow-x: auto; }
-code { font: .84rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px 24px;
-  margin: 8px 0; }
-dt { color: var(--soft); font-size: .85rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-details { margin-top: 12px; }
-summary { cursor: pointer; padding: 8px 0; font-weight: 600; }
-details pre { max-height: 480px; overflow: auto; margin-bottom: 14px; }
-@media (max-width: 600px) {
-  main { padding: 28px 14px 48px; }
-  h2 { margin-top: 36px; }
-  .cards { grid-template-columns: repeat(6, 1fr); gap: 8px; }
-  .card { grid-column: span 3; padding: 12px 14px; }
-  .card.score { grid-column: span 2; }
-  .card.score b { font-size: 1.7rem; }
-  .card b { font-size: 1.1rem; min-height: 2.2rem; }
-  article { padding: 10px; border-radius: 12px; }
-  .player { overflow-x: auto; }
-  .player video { width: 620px; }
-  .curves { grid-template-columns: 1fr; }
-  .curves figure:first-child { grid-column: auto; }
-  .sheet { padding: 4px 12px; }
-  .bars { grid-template-columns: 1fr; gap: 4px; padding: 10px 12px; }
-  .bars > div { margin-bottom: 8px; }
-  table { font-size: .88rem; }
-  th, td { padding-left: 6px; }
-}
-"""
+from jinja2 import Environment, StrictUndefined
 
-PAGE = Template("""<!doctype html>
+from videogcrf_det.visualization.style import STYLE
+
+PAGE = """\
+{% macro key() %}{% if runs|length > 1 %}<p class="key">{% for name, kind in legend %}
+<span><i class="{{ kind }}"></i>{{ name }}</span>{% endfor %}</p>{% endif %}{% endmacro %}
+{% macro change(value) %}<span class="{{ value|direction }}">{{ value|signed }}</span>{% endmacro %}
+{% macro bar(row) %}<span class="track"><span class="fill {{ row.kind }}"
+ style="width: {{ row.values[0] or 0 }}%"></span></span>{% endmacro %}
+{% macro texts(columns, rows) %}
+<div class="sheet"><table class="texts">
+<thead><tr><td></td>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr>
+</thead>
+<tbody>
+{% for name, values in rows %}
+<tr><th scope="row">{{ name }}</th>{% for value in values %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody></table></div>
+{% endmacro %}
+{% macro score_note() %}Each frame has a score: detections of {{ threshold }} confidence or more are
+paired with annotated instances of their class, one to one, the pair of highest IoU first. The sum
+of these IoUs, divided by the number of instances or of detections, whichever is larger, is the
+score, in percent; it is 100 where there is neither. Detections that lie mostly on do-not-care
+regions and overlap no instance by 0.5 are left out.{% endmacro %}
+<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>$style</style>
+<title>{{ title }}</title>
+<style>{{ style|safe }}</style>
 </head>
 <body>
 <main>
 <header>
-<h1>$title</h1>
-<p class="lead">$summary</p>
+<h1>{{ title }}</h1>
+<p class="lead">{{ summary }}</p>
+<nav>
+{% if tables %}<a href="#figures">Figures</a>{% endif %}
+{% if sequences %}<a href="#sequences">Sequences</a>{% endif %}
+{% if runs|length > 1 %}<a href="#differences">Differences</a>{% endif %}
+{% if films %}<a href="#videos">Videos</a>{% endif %}
+{% if curves %}<a href="#training">Training</a>{% endif %}
+<a href="#repeat">Configuration</a>
+</nav>
 </header>
-<div class="cards">$cards</div>
-$sections
+{% for warning in warnings %}<p class="warning">{{ warning }}</p>{% endfor %}
+<div class="cards">
+{% for card in cards %}
+<div class="card"><b>{{ card.value|percent }}</b><strong>{{ card.name }}</strong>
+<span>{{ card.note }}</span>
+{% if card.change is not none %}<span class="change">{{ change(card.change) }} against the
+baseline</span>{% endif %}</div>
+{% endfor %}
+{% for name, value in facts.items() %}
+<div class="card fact"><b>{{ value }}</b><strong>{{ name }}</strong></div>
+{% endfor %}
+</div>
+{% if tables %}
+<section id="figures">
+<h2>Average precision</h2>
+<p class="note">COCO's, in percent, every frame counting as an image: AP is the mean over IoU
+thresholds from 0.5 to 0.95, the last three columns are for instances of up to 32², up to 96², and
+more pixels.</p>
+<div class="sheet"><table>
+<thead><tr><td></td>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr>
+</thead>
+{% for table in tables %}
+<tbody>
+{% if table.changes %}
+<tr><th scope="rowgroup" colspan="{{ columns|length + 1 }}">{{ table.title }}</th></tr>
+{% endif %}
+{% for row in table.rows %}
+<tr><th scope="row">{% if table.changes %}<i class="{{ row.kind }}"></i>{{ row.name }}
+{% else %}{{ table.title }}{% endif %}</th>
+{% for value in row.values %}<td>{{ value|percent }}</td>{% endfor %}</tr>
+{% endfor %}
+{% if table.changes %}
+<tr class="change"><th scope="row">Difference</th>
+{% for value in table.changes %}<td>{{ change(value) }}</td>{% endfor %}</tr>
+{% endif %}
+</tbody>
+{% endfor %}
+</table></div>
+{% for name, masks, boxes in ignored %}
+<p class="note">{{ name }}: {{ masks }} masks and {{ boxes }} boxes lie on do-not-care regions and
+count neither for nor against.</p>
+{% endfor %}
+{% if stability %}
+<h3>Temporal stability</h3>
+<p class="note">Whether masks move with the picture: masks of a frame, warped to the next one by
+optical flow, overlap the masks there by so much, in percent of IoU. The ground truth shows what can
+be reached. A detector can be stable and wrong: read it beside AP.</p>
+<div class="sheet bars">
+{% for row in stability %}
+<span><i class="{{ row.kind }}"></i>{{ row.name }}</span>{{ bar(row) }}
+<span>{{ row.values[0]|percent }}</span>
+{% endfor %}
+</div>
+{% endif %}
+</section>
+{% endif %}
+{% if sequences %}
+<section id="sequences">
+<h2>Sequences</h2>
+<p class="note">Mask AP and temporal stability of each
+{%- if runs|length > 1 %}, the greatest gain first{% endif %}.</p>
+{{ key() }}
+<div class="sheet"><table>
+<thead><tr><td></td><td></td>
+<th scope="col">AP</th>
+{% if runs|length > 1 %}<th scope="col">of baseline</th><th scope="col">Change</th>{% endif %}
+{% if stability %}
+<th scope="col">Stability</th>{% if runs|length > 1 %}<th scope="col">of baseline</th>{% endif %}
+<th scope="col">of truth</th>{% endif %}
+<th scope="col">Frames</th><th scope="col">Instances</th></tr></thead>
+<tbody>
+{% for sequence in sequences %}
+<tr><th scope="row">
+{%- if sequence.name in links %}<a href="#{{ links[sequence.name] }}">{{ sequence.name }}</a>
+{%- else %}{{ sequence.name }}{% endif %}</th>
+<td class="chart-cell">{% for row in sequence.bars %}{{ bar(row) }}{% endfor %}</td>
+{% for row in sequence.bars %}<td>{{ row.values[0]|percent }}</td>{% endfor %}
+{% if runs|length > 1 %}<td>{{ change(sequence.change) }}</td>{% endif %}
+{% if stability %}{% for row in sequence.stability %}<td>{{ row.values[0]|percent }}</td>
+{% endfor %}{% endif %}
+<td>{{ sequence.frames }}</td><td>{{ sequence.instances }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+</section>
+{% endif %}
+{% if runs|length > 1 %}
+<section id="differences">
+<h2>Where they differ most</h2>
+<p class="note">{{ score_note() }} These are the frames on which the scores differ most, spread over
+the videos.</p>
+{% for side, frames in sides.items() %}
+<h3>{{ side }}</h3>
+{% for frame in frames %}
+<article>
+<header><h4><a href="{{ frame.film|url }}#t={{ frame.time }}">{{ frame.video }}</a>
+<small>frame {{ frame.number }}</small></h4>
+<p>{% for row in frame.scores %}<span><i class="{{ row.kind }}"></i>{{ row.name }}
+{{ row.mean|percent }}</span>{% endfor %}{{ change(frame.change) }}</p></header>
+<div class="pictures">
+{% for caption, file in frame.pictures.items() %}
+<figure><a href="{{ file|url }}"><img src="{{ file|url }}" loading="lazy" width="{{ frame.width }}"
+ height="{{ frame.height }}" alt="{{ caption }}: {{ frame.video }}, frame {{ frame.number }}"></a>
+<figcaption>{{ caption }}</figcaption></figure>
+{% endfor %}
+</div>
+</article>
+{% else %}
+<p class="note">No frame, by a point or more.</p>
+{% endfor %}
+{% endfor %}
+</section>
+{% endif %}
+{% if films %}
+<section id="videos">
+<h2>Videos</h2>
+<p class="note">A detection takes the colour of the annotated instance that it overlaps (IoU 0.5 or
+more) and keeps it while it can be followed; any other has a colour of its own. Percentages are
+confidences, from {{ threshold }}. Hatched regions are do-not-care: they count neither for nor
+against.</p>
+{% if runs|length == 1 %}<p class="note">{{ score_note() }}</p>{% endif %}
+{% for film in films %}
+<article id="{{ links[film.name] }}">
+<header><h4>{{ film.name }} <small>{{ film.frames }} frames</small></h4></header>
+<div class="player {{ 'row' if film.in_a_row else '' }}"><video controls loop muted playsinline
+ preload="none" width="{{ film.width }}" height="{{ film.height }}" poster="{{ film.poster|url }}"
+ src="{{ film.file|url }}"></video></div>
+{% if film.frames > 1 %}
+<figure class="scores"><svg viewBox="0 0 {{ film.frames - 1 }} 100" preserveAspectRatio="none"
+ role="img" aria-label="Score of each frame"><line x2="{{ film.frames - 1 }}"/>
+<line y1="100" x2="{{ film.frames - 1 }}" y2="100"/>
+{% for row in film.scores|reverse %}
+<polyline class="{{ row.kind }}" points="
+{%- for value in row[2] %}{{ loop.index0 }},{{ (100 - value)|round(1) }} {% endfor %}"/>
+{% endfor %}
+</svg><figcaption><span>Score of each frame; on average:</span>
+{% for row in film.scores %}<span><i class="{{ row.kind }}"></i>{{ row.name }}
+{{ row.mean|percent }}</span>{% endfor %}</figcaption></figure>
+{% endif %}
+</article>
+{% endfor %}
+</section>
+{% endif %}
+{% if curves %}
+<section id="training">
+<h2>Training</h2>
+<p class="note">Losses and learning rate over the iterations.</p>
+{{ key() }}
+<div class="charts">
+{% for name, svg in curves.items() %}
+<figure class="chart"><figcaption>{{ name }}</figcaption>{{ svg|safe }}</figure>
+{% endfor %}
+</div>
+</section>
+{% endif %}
+<section id="repeat">
+<h2>Configuration</h2>
+{% if settings %}
+<h3>What differs</h3>
+{{ texts(runs, settings) }}
+{% endif %}
+{% for name, run in runs.items() if run.config %}
+<details><summary>Everything of {{ name }}</summary>
+<pre><code>{{ run.config }}</code></pre></details>
+{% endfor %}
+<h3>Versions</h3>
+{{ texts(*versions) }}
+<h3>How to repeat it</h3>
+<ol>
+{% for step in steps %}<li>{{ step.text }}
+{% if step.command %}<pre><code>{{ step.command }}</code></pre>{% endif %}</li>
+{% endfor %}
+</ol>
+</section>
 </main>
 </body>
 </html>
-""")
+"""
+
+
+def render(**content: Any) -> str:
+    """The page, filled in."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=percent, signed=signed, direction=direction, url=quote)
+    return environment.from_string(PAGE).render(style=STYLE, **content)
+
+
+def percent(value: float | None) -> str:
+    """With one digit after the point; a dash for what is undefined."""
+    return "\N{EN DASH}" if value is None else f"{value:.1f}"
+
+
+def signed(value: float | None) -> str:
+    """The same with a sign, for differences."""
+    if value is None or round(value, 1) == 0:
+        return percent(value).removeprefix("-")
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def direction(value: float | None) -> str:
+    """Whether a difference is for the better, as the name of a style."""
+    rounded = 0 if value is None else round(value, 1)
+    return "better" if rounded > 0 else "worse" if rounded < 0 else ""

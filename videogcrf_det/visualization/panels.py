@@ -1,6 +1,5 @@
 """Pictures beside each other, and pictures as files."""
 
-import io
 import os
 from collections.abc import Sequence
 
@@ -43,22 +42,14 @@ def tile(panels: Sequence[tuple[str, Picture]]) -> Picture:
     return side_by_side(panels)
 
 
-def two_rows(panels: Sequence[tuple[str, Picture]]) -> Picture:
-    """Put pictures with captions above them in two rows, of one width."""
-    half = -(-len(panels) // 2)
-    rows = [side_by_side(panels[:half]), side_by_side(panels[half:])]
-    width = max(row.shape[1] for row in rows)
-    widened = [
-        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), mode="edge") for row in rows
-    ]
-    return np.concatenate(widened)
-
-
-def encode_jpeg(picture: Picture, quality: int = 88) -> bytes:
-    """An (H, W, 3) uint8 RGB picture as the content of a JPEG file."""
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
+def shrink(picture: Picture, width: int) -> Picture:
+    """Make a picture (H, W, 3) that is wider than ``width`` as wide as that."""
+    scale = width / picture.shape[1]
+    if scale >= 1:
+        return picture
+    height = round(picture.shape[0] * scale)
+    resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
 
 
 def write_png(path: str | os.PathLike[str], picture: Picture) -> None:

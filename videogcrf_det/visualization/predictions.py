@@ -4,8 +4,7 @@ Letters: N detections or annotations of a frame, H x W its size.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +26,10 @@ from videogcrf_det.video import VideoWriter, require_av
 from videogcrf_det.visualization.colours import ColourTracker, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
-from videogcrf_det.visualization.results_file import read_results
+from videogcrf_det.visualization.results_file import Results, confident_results
 
-PREDICTION = "Prediction"  # the caption of the detections of a single detector
 MATCH_IOU = 0.5  # what counts as a detection in AP50
-Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
+Record = dict[str, Any]  # a frame as detectron2's "dataset dict", or a video as load_videos has it
 
 
 class Detections(NamedTuple):
@@ -43,19 +41,11 @@ class Detections(NamedTuple):
 
 
 class DetectedVideo(NamedTuple):
-    """A video with detections of one detector or several, made or read one frame at a time."""
+    """A video with its detections, which are made or read one frame at a time."""
 
     name: str
     records: list[Record]
-    detections: Mapping[str, Iterable[Detections]]  # by caption
-
-
-class DrawnFrame(NamedTuple):
-    """A frame of a video, drawn."""
-
-    annotated: "Annotated"
-    detections: dict[str, Detections]  # by caption
-    panels: list[tuple[str, Picture]]  # captions and pictures: input, ground truth, detections
+    detections: Iterable[Detections]
 
 
 class VideoFiles(NamedTuple):
@@ -92,23 +82,28 @@ def visualize_predictions(
     Raises:
         InputError: something of the above is not usable. Nothing has been written then.
     """
-    require_av()
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    check_options(output_dir, confidence_threshold, fps)
     if max_videos is not None and max_videos < 1:
         raise InputError(f"--max-videos must be at least 1, got {max_videos}")
-    if not 0 < fps < float("inf"):
-        raise InputError(f"--fps must be above 0, got {fps}")
-    if Path(output_dir).exists() and not Path(output_dir).is_dir():
-        raise InputError(f"--output names {output_dir}, which is a file: name a folder")
     if dataset is None:
         dataset = first_test_set(cfg)
     if predictions is not None:
-        videos = videos_from_files(dataset, {PREDICTION: predictions}, confidence_threshold)
+        videos = videos_from_file(dataset, predictions, confidence_threshold)
     else:
         videos = videos_from_model(cfg, dataset, confidence_threshold)
     class_names = MetadataCatalog.get(dataset).thing_classes
     return write_videos(islice(videos, max_videos), class_names, output_dir, fps)
+
+
+def check_options(output_dir: str | Path, confidence_threshold: float, fps: float) -> None:
+    """Raise InputError for what a tool that draws videos cannot use."""
+    require_av()
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    if not 0 < fps < float("inf"):
+        raise InputError(f"--fps must be above 0, got {fps}")
+    if Path(output_dir).exists() and not Path(output_dir).is_dir():
+        raise InputError(f"--output names {output_dir}, which is a file: name a folder")
 
 
 def first_test_set(cfg: CfgNode) -> str:
@@ -118,41 +113,31 @@ def first_test_set(cfg: CfgNode) -> str:
     return cfg.DATASETS.TEST[0]
 
 
-def videos_from_files(
-    dataset: str, predictions: Mapping[str, str | Path], threshold: float
+def videos_from_file(
+    dataset: str, predictions: str | Path, threshold: float
 ) -> Iterator[DetectedVideo]:
-    """The videos of a data set with the detections of COCO results files.
-
-    Args:
-        dataset: a registered data set.
-        predictions: files by caption.
-        threshold: detections that score less are left out.
+    """The videos of a data set with the detections of a COCO results file.
 
     Raises:
-        InputError: a file is not one, or is of another data set; at once, not on iteration.
+        InputError: the file is not one, or is of another data set; at once, not on iteration.
     """
     videos = load_videos(dataset)
-    classes = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
-    records = {record["image_id"]: record for video in videos for record in video["frames"]}
-    results = {name: read_results(path, records, classes) for name, path in predictions.items()}
-
-    def detect(name: str, record: Record) -> Detections:
-        found = results[name].get(record["image_id"], ())
-        shown = [r for r in found if r["score"] >= threshold]
-        return Detections(
-            _decode([result["segmentation"] for result in shown], record),
-            np.array([result["score"] for result in shown]),
-            np.array([classes[result["category_id"]] for result in shown], int),
-        )
-
+    results = confident_results(dataset, videos, predictions, threshold)
     return (
-        DetectedVideo(
-            video["video_name"],
-            video["frames"],
-            {name: map(partial(detect, name), video["frames"]) for name in results},
-        )
+        DetectedVideo(video["video_name"], video["frames"], detections_of(video, results))
         for video in videos
     )
+
+
+def detections_of(video: Record, results: Results) -> Iterator[Detections]:
+    """The results of each frame of a video, decoded one frame at a time."""
+    for record in video["frames"]:
+        shown = results.get(record["image_id"], [])
+        yield Detections(
+            _decode([result["segmentation"] for result in shown], record),
+            np.array([result["score"] for result in shown]),
+            np.array([result["category_id"] for result in shown], int),
+        )
 
 
 def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[DetectedVideo]:
@@ -179,7 +164,7 @@ def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[
             )
 
     return (
-        DetectedVideo(video["video_name"], video["records"], {PREDICTION: detect(video)})
+        DetectedVideo(video["video_name"], video["records"], detect(video))
         for batch in loader
         for video in batch
     )
@@ -199,11 +184,11 @@ def write_videos(
         path = Path(output_dir, f"{name}.mp4")
         frames: list[Path] = []
         with VideoWriter(path, fps) as writer:
-            drawn = draw_video(video, class_names)
-            for frame in tqdm(
+            drawn = draw_video(video.records, {"Prediction": video.detections}, class_names)
+            for panels in tqdm(
                 drawn, desc=video.name, total=len(video.records), unit="frame", leave=False
             ):
-                picture = side_by_side(frame.panels)
+                picture = side_by_side(list(panels.items()))
                 frames.append(Path(output_dir, name, f"{len(frames):05d}.png"))
                 write_png(frames[-1], picture)
                 writer.write(picture)
@@ -211,38 +196,59 @@ def write_videos(
     return written
 
 
-def file_name(video_name: str) -> str:
-    """A video's name without what files cannot have in theirs."""
-    return re.sub(r"[^\w.-]", "_", video_name).lstrip(".") or "video"
+def file_name(name: str) -> str:
+    """The name of a video as one of a file."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "video"
 
 
-def draw_video(video: DetectedVideo, class_names: list[str]) -> Iterator[DrawnFrame]:
-    """Draw input, ground truth and detections of each frame of a video.
+def draw_video(
+    records: Sequence[Record],
+    detections: Mapping[str, Iterable[Detections]],
+    class_names: Sequence[str],
+) -> Iterator[dict[str, Picture]]:
+    """Input, ground truth and detections of each frame of a video, as pictures by caption.
 
     A detection has the colour of the annotated instance that it overlaps by MATCH_IOU or more,
     and keeps it while it can be followed. The others have colours of their own.
+
+    Args:
+        records: the frames.
+        detections: those of each frame, by the caption of their pictures.
+        class_names: ``thing_classes``.
     """
     track_colours = TrackColours()
-    trackers = {caption: ColourTracker() for caption in video.detections}
-    for record, *found in zip(video.records, *video.detections.values(), strict=True):
+    trackers = [ColourTracker() for _ in detections]
+    for record, *found in zip(records, *detections.values(), strict=True):
         with named_if_unreadable(record):
             image = read_image(record["file_name"], "RGB")
         truth = annotated(record, track_colours)
-        pictures = [draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd)]
-        for detections, tracker in zip(found, trackers.values(), strict=True):
-            known = _matched_colours(detections.masks, truth)
-            colours = tracker.update(detections.masks, known, reserved=truth.colours)
-            labels = _labels(detections, class_names)
-            pictures.append(draw_instances(image, detections.masks, colours, labels=labels))
-        captions = ["Input", "Ground truth", *trackers]
-        panels = list(zip(captions, [enlarge(image), *pictures], strict=True))
-        yield DrawnFrame(truth, dict(zip(trackers, found, strict=True)), panels)
+        panels = {
+            "Input": enlarge(image),
+            "Ground truth": draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd),
+        }
+        for caption, of_frame, tracker in zip(detections, found, trackers, strict=True):
+            panels[caption] = _draw_detections(image, of_frame, truth, tracker, class_names)
+        yield panels
 
 
-def _labels(found: Detections, class_names: list[str]) -> list[str]:
+def _draw_detections(
+    image: Picture,
+    found: Detections,
+    truth: "Annotated",
+    tracker: ColourTracker,
+    class_names: Sequence[str],
+) -> Picture:
+    known = _matched_colours(found.masks, truth)
+    colours = tracker.update(found.masks, known, reserved=truth.colours)
     # the name of the only class would only hide the picture
     names = [f"{class_names[i]} " if len(class_names) > 1 else "" for i in found.classes]
-    return [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
+    labels = [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
+    return draw_instances(image, found.masks, colours, labels=labels)
+
+
+def annotated_masks(record: Record) -> list[dict[str, Any]]:
+    """The annotations of a loaded frame that have a mask."""
+    return [a for a in record.get("annotations", []) if "segmentation" in a]
 
 
 class Annotated(NamedTuple):
@@ -255,7 +261,7 @@ class Annotated(NamedTuple):
 
 def annotated(record: Record, track_colours: TrackColours) -> Annotated:
     """The annotations of a frame, with colours that stay with tracks."""
-    annotations = record.get("annotations", [])
+    annotations = annotated_masks(record)
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
     instances = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
     # instances of still images have no identity: any will do

@@ -1,42 +1,47 @@
-"""The page about a run: figures, curves, videos, and where it differs from a baseline."""
+"""The page about a run: figures, where it differs from a baseline, videos, how to repeat it."""
 
 import os
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from videogcrf_det.errors import InputError
+from videogcrf_det.data import load_videos
 from videogcrf_det.files import atomic_write
-from videogcrf_det.video import VideoWriter, require_av
-from videogcrf_det.visualization import sections
-from videogcrf_det.visualization.compare import Difference, DifferenceCollector, frame_score
+from videogcrf_det.versions import collect_versions
+from videogcrf_det.visualization import figures
+from videogcrf_det.visualization.compare import Difference, greatest_differences, score_video
 from videogcrf_det.visualization.curves import draw_curves
-from videogcrf_det.visualization.page import PAGE, STYLE
-from videogcrf_det.visualization.panels import encode_jpeg, side_by_side, two_rows
-from videogcrf_det.visualization.predictions import (
-    DetectedVideo,
-    DrawnFrame,
-    draw_video,
-    file_name,
-    videos_from_files,
-)
-from videogcrf_det.visualization.runs import Run, differing_keys, load_run
-from videogcrf_det.visualization.sections import Step
-
-NUM_DIFFERENCES = 6  # frames shown for each direction
-RUN, BASELINE = "VideoGCRF", "Baseline"
+from videogcrf_det.visualization.figures import KINDS, Runs
+from videogcrf_det.visualization.films import Film, write_film
+from videogcrf_det.visualization.page import render
+from videogcrf_det.visualization.predictions import Record, check_options
+from videogcrf_det.visualization.results_file import Results, confident_results
+from videogcrf_det.visualization.runs import Run, read_run
 
 
-class DrawnVideo(NamedTuple):
-    """A video of the page."""
+class Step(NamedTuple):
+    """One step of how the results were made."""
+
+    text: str
+    command: str = ""
+
+
+class Score(NamedTuple):
+    """The scores of a run, in percent, of a frame or of each frame of a video."""
 
     name: str
-    num_frames: int
-    path: Path
-    poster: bytes  # a JPEG
+    kind: str  # one of figures.KINDS
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the frames."""
+        return sum(self.values) / len(self.values)
 
 
 def write_report(
@@ -45,67 +50,60 @@ def write_report(
     baseline: str | os.PathLike[str] | None = None,
     *,
     dataset: str | None = None,
+    confidence_threshold: float = 0.5,
+    fps: float = 10,
     title: str | None = None,
     summary: str | None = None,
     facts: Mapping[str, str] | None = None,
-    steps: Sequence[Step] = (),
-    confidence_threshold: float = 0.5,
-    fps: float = 10,
+    steps: Sequence[Step] | None = None,
 ) -> Path:
-    """Write ``index.html`` and ``videos/``, which load nothing from anywhere else.
+    """Write a page about an evaluated model (docs/report.md).
 
     Args:
-        output_dir: the folder of the page.
-        run: an OUTPUT_DIR that was evaluated (docs/evaluation.md).
-        baseline: another one, to compare it with.
-        dataset: a registered data set; by default the only one that the run was evaluated on.
-        title, summary: the headline and a sentence or two below it.
-        facts: further numbers for the head of the page, by name.
-        steps: how it was made; by default the commands for the runs as they are.
-        confidence_threshold: detections that score less are not drawn.
+        output_dir: gets ``index.html`` and the ``videos/`` and ``frames/`` that it shows.
+        run: the OUTPUT_DIR of a training or of an evaluation.
+        baseline: the same of a model to compare with.
+        dataset: by default the only one that the run was evaluated on.
+        confidence_threshold: detections that score less are neither drawn nor compared.
         fps: frames a second of the videos.
+        title: the headline.
+        summary: a sentence or two below it.
+        facts: further numbers for the head of the page, texts by name.
+        steps: how it was made; by default with the configs of the runs.
 
     Returns:
         the page.
 
     Raises:
-        InputError: something of the above is not usable.
+        InputError: something of the above is not usable. There is no page then.
     """
-    require_av()
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
     folder = Path(output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output names {folder}, which is a file: name a folder")
-    runs = [load_run(RUN, run, dataset)]
-    if baseline is not None:
-        runs.insert(0, load_run(BASELINE, baseline, runs[0].dataset))
-    first = runs[-1]  # what the page is about
-    other = runs[0] if baseline is not None else None
-    videos = videos_from_files(
-        first.dataset, {r.name: r.predictions for r in runs}, confidence_threshold
-    )
-    class_names = MetadataCatalog.get(first.dataset).thing_classes
-    differences = DifferenceCollector()
-    drawn = [_draw(video, class_names, folder / "videos", fps, differences) for video in videos]
-    summary = summary or f"{first.folder.name} on {first.dataset}" + (
-        f", beside {other.folder.name}." if other else "."
-    )
-    page = PAGE.substitute(
-        style=STYLE,
-        title=sections.text(title or "Instance segmentation of videos"),
-        summary=sections.text(summary),
-        cards=sections.cards(first, other, facts or {}),
-        sections="".join(
-            [
-                sections.figures(first, other),
-                sections.sequences(first, other),
-                _differences(differences),
-                sections.section("Videos", _players(drawn, folder, confidence_threshold)),
-                sections.section("Training", _curves(first, other)),
-                _provenance(first, other, steps or _steps(first, other, folder)),
-            ]
-        ),
+    check_options(folder, confidence_threshold, fps)
+    runs = _read_runs(run, baseline, dataset)
+    dataset = next(iter(runs.values())).dataset
+    everything = load_videos(dataset)
+    results = {
+        name: confident_results(dataset, everything, run.predictions, confidence_threshold)
+        for name, run in runs.items()
+    }
+    videos = _by_evaluation_names(everything)
+    scores = _score(videos, results)
+    sides = _sides(runs, scores)
+    shown = [difference for side in sides.values() for difference in side]
+    films = _write_films(folder, dataset, videos, results, shown, fps)
+    page = render(
+        title=title or f"{next(iter(runs))} on {dataset}",
+        summary=summary or _summary(runs, videos),
+        facts=facts or {},
+        steps=_steps(runs, folder) if steps is None else steps,
+        threshold=f"{confidence_threshold:.0%}",
+        films=[_player(film, score) for film, score in zip(films, scores, strict=True)],
+        links={film.name: f"video-{number}" for number, film in enumerate(films)},
+        sides={
+            side: [_still(d, films[d.video], scores[d.video], fps) for d in found]
+            for side, found in sides.items()
+        },
+        **_figures(runs),
     )
     path = folder / "index.html"
     with atomic_write(path) as temporary:
@@ -113,106 +111,163 @@ def write_report(
     return path
 
 
-def _draw(
-    video: DetectedVideo,
-    class_names: list[str],
-    folder: Path,
-    fps: float,
-    differences: DifferenceCollector,
-) -> DrawnVideo:
-    """Draw a video, and hand over the frames on which two runs differ."""
-    path = folder / f"{file_name(video.name)}.mp4"
-    middle, poster = len(video.records) // 2, b""
-    with VideoWriter(path, fps) as writer:
-        frames = draw_video(video, class_names)
-        for number, frame in enumerate(
-            tqdm(frames, desc=video.name, total=len(video.records), unit="frame", leave=False)
-        ):
-            few = len(frame.panels) < 4
-            picture = side_by_side(frame.panels) if few else two_rows(frame.panels)
-            writer.write(picture)
-            if number == middle:
-                poster = encode_jpeg(picture)
-            scores = _scores(frame)
-            if scores and differences.wants(video.name, number, *scores):
-                jpeg = encode_jpeg(picture)
-                differences.add(Difference(video.name, number, *scores, jpeg))
-    return DrawnVideo(video.name, len(video.records), path, poster)
+def _read_runs(
+    run: str | os.PathLike[str], baseline: str | os.PathLike[str] | None, dataset: str | None
+) -> dict[str, Run]:
+    """The run and its baseline by their names on the page."""
+    first = read_run(run, dataset)
+    is_gcrf = "video_gcrf" in first.settings.get("MODEL.BACKBONE.NAME", "")
+    runs = {"VideoGCRF" if is_gcrf else "Model": first}
+    if baseline is not None:
+        runs["Baseline"] = read_run(baseline, first.dataset)
+    return runs
 
 
-def _scores(frame: DrawnFrame) -> tuple[float, float] | None:
-    """Those of run and baseline, if there are two that say something."""
-    if BASELINE not in frame.detections:
-        return None
-    run, baseline = (
-        frame_score(frame.detections[name], frame.annotated) for name in (RUN, BASELINE)
-    )
-    # None: nothing is annotated and nothing detected, which could not be better
-    return (1.0 if run is None else run, 1.0 if baseline is None else baseline)
-
-
-def _players(videos: Sequence[DrawnVideo], folder: Path, threshold: float) -> str:
-    note = (
-        "A prediction takes the colour of the annotated instance that it overlaps (IoU 0.5 or "
-        "more) and keeps it while it can be followed; any other has a colour of its own. "
-        f"Percentages are confidences, from {threshold:.0%}. Hatched regions are do-not-care: they "
-        "count neither for nor against."
-    )
-    return sections.note(note) + "".join(
-        sections.player(video.name, video.num_frames, video.path, video.poster, folder)
-        for video in videos
-    )
-
-
-def _differences(collected: DifferenceCollector) -> str:
-    gains, losses = collected.greatest(NUM_DIFFERENCES)
-    if not gains and not losses:
-        return ""
-    note = (
-        "Every frame has a score: detections and annotated instances are paired by mask IoU, and "
-        "the IoUs of the pairs are added up and divided by the larger of the two numbers. These "
-        "are the frames on which the scores of the two differ most, at most two of a video."
-    )
-    return sections.section(
-        "Where they differ most",
-        sections.note(note)
-        + sections.difference_frames(f"{RUN} is better", gains)
-        + sections.difference_frames(f"{BASELINE} is better", losses),
-    )
-
-
-def _curves(run: Run, baseline: Run | None) -> str:
-    charts = draw_curves([run.metrics, *([baseline.metrics] if baseline else [])])
-    if not charts:
-        return ""
-    return sections.legend(run, baseline) + sections.charts(charts)
-
-
-def _steps(run: Run, baseline: Run | None, folder: Path) -> list[Step]:
-    """How to have the same again."""
-    runs = [run] if baseline is None else [run, baseline]
-    words = [f"--run {run.folder}", *([f"--baseline {baseline.folder}"] if baseline else [])]
+def _by_evaluation_names(videos: Sequence[Record]) -> list[Record]:
+    """The videos, without still images, by the names that they have in evaluation.json."""
+    times = Counter(video["video_name"] for video in videos)
     return [
-        *(
-            Step(
-                f"Train and evaluate, {each.name}",
-                f"python tools/train_net.py --config-file {each.folder / 'config.yaml'}",
-            )
-            for each in runs
-            if each.config
-        ),
-        Step("Write this page", f"python tools/report.py {' '.join(words)} --output {folder}"),
+        {**video, "video_name": f"{video['video_name']} ({video['video_id']})"}
+        if times[video["video_name"]] > 1
+        else video
+        for video in videos
+        if video["video_id"] is not None
     ]
 
 
-def _provenance(run: Run, baseline: Run | None, steps: Sequence[Step]) -> str:
-    differing = []
-    if baseline and run.config and baseline.config:
-        differing = differing_keys(run.config, baseline.config)
-    content = (
-        sections.steps(steps)
-        + sections.versions(run.versions)
-        + sections.differing_keys(differing)
-        + sections.configs([r for r in (run, baseline) if r is not None and r.config])
-    )
-    return sections.section("How it was made", content)
+def _score(videos: Sequence[Record], results: Mapping[str, Results]) -> list[list[Score]]:
+    """For each video the scores of the runs."""
+    return [
+        [
+            Score(name, kind, [100 * score for score in score_video(video, found)])
+            for (name, found), kind in zip(results.items(), KINDS, strict=False)
+        ]
+        for video in tqdm(videos, "Scores", unit="video")
+    ]
+
+
+def _sides(runs: Runs, scores: Sequence[list[Score]]) -> dict[str, list[Difference]]:
+    """The frames on which the run is better or worse than the baseline, by headline."""
+    if len(runs) < 2:
+        return {}
+    gains = [
+        [one - other for one, other in zip(run.values, baseline.values, strict=True)]
+        for run, baseline in scores
+    ]
+    losses = [[-value for value in of_video] for of_video in gains]
+    name = next(iter(runs))
+    return {
+        f"{name} is better": greatest_differences(gains),
+        f"{name} is worse": greatest_differences(losses),
+    }
+
+
+def _write_films(
+    folder: Path,
+    dataset: str,
+    videos: Sequence[Record],
+    results: dict[str, Results],
+    shown: Sequence[Difference],
+    fps: float,
+) -> list[Film]:
+    class_names = MetadataCatalog.get(dataset).thing_classes
+    # the baseline comes first: what changes stands after it
+    panels = {name: results[name] for name in reversed(results)}
+    num_frames = sum(len(video["frames"]) for video in videos)
+    with tqdm(total=num_frames, desc="Videos", unit="frame") as progress:
+        return [
+            write_film(
+                folder,
+                video,
+                panels,
+                class_names,
+                stills={difference.frame for difference in shown if difference.video == number},
+                fps=fps,
+                progress=progress,
+            )
+            for number, video in enumerate(videos)
+        ]
+
+
+def _summary(runs: Runs, videos: Sequence[Record]) -> str:
+    run, *baselines = runs.values()
+    num_frames = sum(len(video["frames"]) for video in videos)
+    beside = "".join(f", beside the baseline {baseline.folder}" for baseline in baselines)
+    return f"{run.folder}, evaluated on {len(videos)} videos of {num_frames} frames{beside}."
+
+
+def _figures(runs: Runs) -> dict[str, Any]:
+    """What the page shows of evaluations, trainings and configs."""
+    return {
+        "runs": runs,
+        "legend": list(zip(runs, KINDS, strict=False)),
+        "warnings": [_advice(name, run) for name, run in runs.items() if not run.evaluation],
+        "cards": figures.cards(runs),
+        "columns": figures.COLUMNS,
+        "tables": figures.ap_tables(runs),
+        "ignored": figures.ignored(runs),
+        "stability": figures.stability(runs),
+        "sequences": figures.sequences(runs),
+        "curves": draw_curves([run.metrics for run in runs.values()]),
+        "settings": figures.differing_settings(runs),
+        "versions": _versions(runs),
+    }
+
+
+def _advice(name: str, run: Run) -> str:
+    missing = run.predictions.with_name("evaluation.json")
+    command = _command(run, run.folder, "--eval-only", "--resume")
+    return f"There are no figures of {name}, for want of {missing}; to have them: {command}"
+
+
+def _command(run: Run, output: str | Path, *flags: str) -> str:
+    config = str(run.folder / "config.yaml")
+    words = ["python", "tools/train_net.py", "--config-file", config, *flags]
+    return shlex.join([*words, "OUTPUT_DIR", str(output)])
+
+
+def _steps(runs: Runs, folder: Path) -> list[Step]:
+    """What to call for the same again, in other folders."""
+    root = os.environ.get("DETECTRON2_DATASETS")
+    env = f"DETECTRON2_DATASETS={shlex.quote(root)} " if root else ""
+    steps = []
+    page = ["python", "tools/report.py", "--output", f"{folder}-again"]
+    for (name, run), option in zip(runs.items(), ("--run", "--baseline"), strict=False):
+        page += [option, f"{run.folder}-again"]
+        if run.config:
+            flags = [] if run.metrics else ["--eval-only"]
+            work = "Train and evaluate" if run.metrics else "Evaluate"
+            command = env + _command(run, f"{run.folder}-again", *flags)
+            steps.append(Step(f"{work}: {name}", command))
+    page += ["--dataset", next(iter(runs.values())).dataset]
+    return [*steps, Step("Write the page", env + shlex.join(page))]
+
+
+def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Who used versions of what, and the rows of a table of them."""
+    found = {name: run.evaluation.get("versions", {}) for name, run in runs.items()}
+    found["This page"] = collect_versions()
+    names = dict.fromkeys(name for versions in found.values() for name in versions)
+    rows = [(name, [versions.get(name, "") for versions in found.values()]) for name in names]
+    return list(found), rows
+
+
+def _player(film: Film, scores: Sequence[Score]) -> dict[str, Any]:
+    return {**vars(film), "scores": scores, "in_a_row": film.width > 2 * film.height}
+
+
+def _still(
+    difference: Difference, film: Film, scores: Sequence[Score], fps: float
+) -> dict[str, Any]:
+    height, width = film.still_size
+    return {
+        "video": film.name,
+        "number": difference.frame,
+        "film": film.file,
+        "time": f"{difference.frame / fps:.2f}",
+        "pictures": film.stills[difference.frame],
+        "height": height,
+        "width": width,
+        "scores": [score._replace(values=[score.values[difference.frame]]) for score in scores],
+        "change": scores[0].values[difference.frame] - scores[1].values[difference.frame],
+    }

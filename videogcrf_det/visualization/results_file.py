@@ -2,18 +2,48 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detectron2.data import MetadataCatalog
+
 from videogcrf_det.errors import InputError
+
+Results = dict[Any, list[dict[str, Any]]]  # by image_id
 
 FIELDS = ("image_id", "category_id", "score", "segmentation")
 
 
+def confident_results(
+    dataset: str, videos: Sequence[dict[str, Any]], path: str | Path, threshold: float
+) -> Results:
+    """Read the results of a data set that score ``threshold`` or more; see read_results.
+
+    Args:
+        dataset: a registered data set.
+        videos: it, as load_videos gives it.
+        path: a ``coco_instances_results.json``.
+
+    Returns:
+        as read_results does, but each ``category_id`` is a position in ``thing_classes``, as in
+        loaded annotations.
+    """
+    classes = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
+    records = {record["image_id"]: record for video in videos for record in video["frames"]}
+    return {
+        image: [
+            {**result, "category_id": classes[result["category_id"]]}
+            for result in results
+            if result["score"] >= threshold
+        ]
+        for image, results in read_results(path, records, classes).items()
+    }
+
+
 def read_results(
     path: str | Path, records: Mapping[Any, dict[str, Any]], categories: Container[int]
-) -> dict[Any, list[dict[str, Any]]]:
+) -> Results:
     """Read instance masks in the format of COCO results, as detectron2's COCOEvaluator writes them.
 
     Args:

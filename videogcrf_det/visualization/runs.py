@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -12,78 +13,76 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.visualization.curves import read_metrics
 
 RESULTS = "coco_instances_results.json"
-EVALUATION = "evaluation.json"
+TASKS = ("segm", "bbox", "temporal_stability")
 
 
-class Run(NamedTuple):
-    """A run and its evaluation on one data set."""
+@dataclass(frozen=True)
+class Run:
+    """A model that was evaluated on a data set.
 
-    name: str
+    Attributes:
+        folder: its OUTPUT_DIR.
+        dataset: the name of the data set.
+        predictions: the COCO results file.
+        evaluation: what ``evaluation.json`` holds (docs/evaluation.md); empty where there is none.
+        metrics: the lines of ``metrics.json``; empty where nothing was trained.
+        config: the text of ``config.yaml``; empty where there is none.
+    """
+
     folder: Path
     dataset: str
-    config: str  # YAML; empty if there is no config.yaml
-    metrics: list[dict[str, float]]  # lines of metrics.json; empty if nothing was trained
-    results: dict[str, dict[str, float | None]]  # by task and name
-    sequences: dict[str, dict[str, Any]]  # by video
-    versions: dict[str, str]  # that it was evaluated with
     predictions: Path
+    evaluation: dict[str, Any]
+    metrics: list[dict[str, float]]
+    config: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config's values by their full names, ``MODEL.MASK_ON`` for one."""
+        return dict(_flatten(_load_yaml(self.config)))
 
 
-def load_run(name: str, folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
-    """Read an OUTPUT_DIR.
+def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
+    """Read what an OUTPUT_DIR holds of a model and of its evaluation on a data set.
 
     Args:
-        name: what the run is called on the page.
-        folder: has ``inference/<data set>/evaluation.json`` and the detections beside it.
-        dataset: by default the only one that the run was evaluated on.
+        folder: the OUTPUT_DIR.
+        dataset: the data set, by default the only one that it was evaluated on.
 
     Raises:
-        InputError: a file is missing or is not what it should be.
+        InputError: there are no detections of the data set, or a file is not what it should be.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} is no folder: name the OUTPUT_DIR of a training or of an evaluation"
+        )
     if dataset is None:
         dataset = _only_dataset(folder)
     inference = folder / "inference" / dataset
-    content = _evaluation(inference / EVALUATION)
     if not (inference / RESULTS).is_file():
-        raise InputError(f"{inference} has no {RESULTS}: {_advice(folder)}")
-    config = folder / "config.yaml"
-    metrics = folder / "metrics.json"
+        raise InputError(
+            f"{inference / RESULTS} does not exist: evaluate the model on {dataset} with "
+            "tools/train_net.py --eval-only, or name another data set with --dataset"
+        )
+    log, config = folder / "metrics.json", folder / "config.yaml"
     return Run(
-        name=name,
         folder=folder,
         dataset=dataset,
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
-        metrics=read_metrics(metrics) if metrics.is_file() else [],
-        results=content["results"],
-        sequences=content["sequences"],
-        versions=content.get("versions", {}),
         predictions=inference / RESULTS,
+        evaluation=_read_evaluation(inference / "evaluation.json"),
+        metrics=read_metrics(log) if log.is_file() else [],
+        config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
 
 
-def differing_keys(first: str, second: str) -> list[tuple[str, str, str]]:
-    """Keys of two configs, YAML, that differ: (key, value, other value), sorted."""
-    one, other = dict(_flatten(yaml.safe_load(first))), dict(_flatten(yaml.safe_load(second)))
-    return [
-        (key, str(one.get(key, "")), str(other.get(key, "")))
-        for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key)
-    ]
-
-
-def _flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in (content or {}).items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _only_dataset(folder: Path) -> str:
-    names = sorted(path.parent.name for path in folder.glob(f"inference/*/{EVALUATION}"))
+    names = sorted(path.parent.name for path in folder.glob(f"inference/*/{RESULTS}"))
     if not names:
-        raise InputError(f"{folder} has no inference/<data set>/{EVALUATION}: {_advice(folder)}")
+        raise InputError(
+            f"{folder} has no inference/<data set>/{RESULTS}: evaluate the model with "
+            "tools/train_net.py --eval-only"
+        )
     if len(names) > 1:
         raise InputError(
             f"{folder} was evaluated on several data sets: name one of {', '.join(names)} with "
@@ -92,21 +91,37 @@ def _only_dataset(folder: Path) -> str:
     return names[0]
 
 
-def _evaluation(path: Path) -> dict[str, Any]:
+def _load_yaml(text: str) -> dict[str, Any]:
+    """A config's values; none if it has Python objects, as LazyConfig's may."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["results"], dict) and isinstance(content["sequences"], dict):
-            return content
-        reason = "it has no results by task and sequence"
-    except FileNotFoundError:
-        reason = "it does not exist"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise InputError(f"cannot read {path} ({reason}): {_advice(path.parents[2])}")
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _advice(folder: Path) -> str:
-    return (
-        "evaluate the run, with `python tools/train_net.py --config-file FILE --eval-only "
-        f"OUTPUT_DIR {folder} MODEL.WEIGHTS FILE`"
-    )
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_evaluation(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        # JSON has no nan, but Python writes it
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        for tasks in (content["results"], *content["sequences"].values()):
+            # a task or a figure may be missing, but each is what it says
+            for figures in (tasks.get(task, {}) for task in TASKS):
+                if any(not isinstance(v, float | int | None) for v in figures.values()):
+                    raise TypeError(f"{figures} is not all numbers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not what an evaluation writes ({type(error).__name__}: {error}): evaluate "
+            "again with tools/train_net.py --eval-only"
+        ) from None
+    return content
