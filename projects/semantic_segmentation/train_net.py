@@ -1,0 +1,35 @@
+"""Train and evaluate semantic segmentation of videos, phase by phase."""
+
+from videogcrf_det.cli import launch_tool, run_tool
+
+EPILOG = """
+All three phases, one after the other; phases that are finished are left out:
+
+    python train_net.py --config-file configs/CamVid/quick_R_50_3f.yaml
+
+One phase, from the weights of the one before; then its evaluation again:
+
+    python train_net.py --config-file FILE --phase pairwise
+    python train_net.py --config-file FILE --phase joint --eval-only
+"""
+
+
+def work(args) -> None:
+    """What each process does."""
+    import video_semseg  # noqa: F401 - registers the model and the data sets
+    from video_semseg.engine import run_phases
+
+    run_phases(args)
+
+
+def main() -> None:
+    from detectron2.engine import default_argument_parser
+    from video_semseg.config import PHASES
+
+    parser = default_argument_parser(EPILOG)
+    parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
+    launch_tool(work, parser.parse_args())
+
+
+if __name__ == "__main__":
+    run_tool(main)

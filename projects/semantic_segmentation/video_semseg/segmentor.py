@@ -1,0 +1,316 @@
+"""Semantic segmentation of videos with the VideoGCRF as the last layer (Sec. 3.1).
+
+Letters: M frames of all clips of a batch, V frames of a clip, L labels, H x W a frame,
+h x w its feature map, P = h w.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.structures import ImageList
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from video_semseg.config import PHASES
+from video_semseg.dense_crf import dense_crf
+from video_semseg.heads import SegmentationHead
+from videogcrf_det.config import gcrf_options
+from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import VideoGCRF, average_windows
+from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
+
+Frame = dict[str, Any]
+
+
+class _FrameTerms(NamedTuple):
+    """What a frame contributes to the system of every window that it is in."""
+
+    unary: Tensor  # (1, L, h, w)
+    spatial: Tensor | None  # (1, D, L P)
+    temporal: Tensor | None
+
+
+@META_ARCH_REGISTRY.register()
+class VideoSegmentor(nn.Module):
+    """A per-frame network for unaries, and a random field over labels of all frames of a clip.
+
+    Clips and videos are taken as ClipRCNN takes them: ``{"frames": iterable of dicts}`` with
+    ``image`` (3, H, W), and ``sem_seg`` (H, W) in training.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        head: SegmentationHead,
+        crf: VideoGCRF,
+        unary_feature: str,
+        embedding_feature: str,
+        phase: str,
+        num_frames: int,
+        window_step: int,
+        num_pairs: int,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        dense_crf: bool = False,
+        ignore_label: int,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+    ) -> None:
+        """
+        Args:
+            backbone: makes features of frames.
+            head: makes unaries of the feature ``unary_feature``.
+            crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``.
+            phase: what is trained: "unary", "pairwise" or "joint".
+            num_frames: V, the frames that inference couples at a time.
+            window_step: frames from one window to the next.
+            num_pairs: pairs of positions a clip for the pairwise objective.
+            scales, flip, dense_crf: of inference; see TEST in config.py.
+            ignore_label: the value of pixels without a label.
+            pixel_mean, pixel_std: of the channels of an image.
+        """
+        super().__init__()
+        if phase not in PHASES:
+            raise InputError(f"MODEL.PHASE {phase!r} is none of {', '.join(PHASES)}: name one")
+        self.backbone = backbone
+        self.head = head
+        self.crf = crf
+        self.unary_feature = unary_feature
+        self.embedding_feature = embedding_feature
+        self.phase = phase
+        self.num_frames = num_frames
+        self.window_step = window_step
+        self.num_pairs = num_pairs
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.dense_crf = dense_crf
+        self.ignore_label = ignore_label
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        trained = {"unary": (backbone, head), "pairwise": (crf,), "joint": (self,)}[phase]
+        kept = {id(p) for module in trained for p in module.parameters() if p.requires_grad}
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in kept)
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of the constructor from a config."""
+        backbone = build_backbone(cfg)
+        shapes = backbone.output_shape()
+        head, field = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.VIDEO_GCRF
+        unary_feature, (embedding_feature,) = head.IN_FEATURES[-1], field.IN_FEATURES
+        for name in (unary_feature, embedding_feature):
+            if name not in shapes:
+                raise InputError(
+                    f"the backbone has no feature {name!r}, only {', '.join(shapes)}: add it to "
+                    "MODEL.RESNETS.OUT_FEATURES"
+                )
+        return {
+            "backbone": backbone,
+            "head": SegmentationHead(
+                shapes[unary_feature].channels,
+                head.NUM_CLASSES,
+                conv_dim=head.CONVS_DIM,
+                norm=head.NORM,
+                pool_scales=head.POOL_SCALES,
+            ),
+            "crf": VideoGCRF(
+                shapes[embedding_feature].channels,
+                layout="per_label",
+                num_labels=head.NUM_CLASSES,
+                **gcrf_options(cfg),
+            ),
+            "unary_feature": unary_feature,
+            "embedding_feature": embedding_feature,
+            "phase": cfg.MODEL.PHASE,
+            "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
+            "window_step": cfg.TEST.WINDOW_STEP,
+            "num_pairs": field.NUM_PAIRS,
+            "scales": cfg.TEST.SCALES,
+            "flip": cfg.TEST.FLIP,
+            "dense_crf": cfg.TEST.DENSE_CRF,
+            "ignore_label": head.IGNORE_VALUE,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Losses of a batch of clips in training; otherwise, for each video, an iterator of
+        ``{"sem_seg": (L, H, W) probabilities}``, frame by frame, at each frame's ``height`` and
+        ``width``."""
+        if self.training:
+            return self.losses([list(clip["frames"]) for clip in batched_inputs])
+        return [self.segment_video(video["frames"]) for video in batched_inputs]
+
+    def losses(self, clips: list[list[Frame]]) -> dict[str, Tensor]:
+        """The losses of the phase over the frames of all clips."""
+        frames = [frame for clip in clips for frame in clip]
+        lengths = [len(clip) for clip in clips]
+        images = self._images(frames)
+        with torch.set_grad_enabled(self.phase != "pairwise"):
+            features = self.backbone(images.tensor)
+        labels = self._labels(frames)
+        if self.phase == "pairwise":
+            found = self._pairwise(features, images, labels, lengths)
+            storage = get_event_storage()
+            for name, result in found.items():
+                storage.put_scalar(f"pairwise/{name}_accuracy", result.accuracy.item())
+            return {f"loss_{name}": result.loss for name, result in found.items()}
+        scores = self.head(features[self.unary_feature])
+        if self.phase == "joint":
+            scores = self.crf(
+                features[self.embedding_feature],
+                lengths,
+                unary=scores,
+                valid_sizes=self._cells(images, scores),
+            )
+        scores = F.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False)
+        loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_label, reduction="sum")
+        return {"loss_sem_seg": loss / (labels != self.ignore_label).sum().clamp(min=1)}
+
+    @torch.no_grad()
+    def pairwise(self, clip: list[Frame]) -> dict[str, PairwiseResult]:
+        """The pairwise objective on the spatial and on the temporal embeddings of a clip, whose
+        frames have ``sem_seg``."""
+        images = self._images(clip)
+        return self._pairwise(self.backbone(images.tensor), images, self._labels(clip), [len(clip)])
+
+    def _pairwise(
+        self, features: dict[str, Tensor], images: ImageList, labels: Tensor, lengths: list[int]
+    ) -> dict[str, PairwiseResult]:
+        """The pairwise objective, mean over the clips; labels (M, H, W)."""
+        source = features[self.embedding_feature]
+        spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
+        at_cells = F.interpolate(labels[:, None].float(), source.shape[2:], mode="nearest-exact")
+        cells = at_cells.long().flatten(1)
+        cells[cells == self.ignore_label] = -1
+        found = {}
+        for name, embeddings in [("spatial", spatial), ("temporal", temporal)]:
+            if embeddings is None:
+                continue
+            parts = zip(embeddings.split(lengths), cells.split(lengths), strict=True)
+            couplings = [self.crf.coupling(n) if name == "temporal" else None for n in lengths]
+            results = [
+                pairwise_objective(*part, self.num_pairs, coupling)
+                for part, coupling in zip(parts, couplings, strict=True)
+            ]
+            found[name] = PairwiseResult(
+                torch.stack([result.loss for result in results]).mean(),
+                torch.stack([result.accuracy for result in results]).mean(),
+            )
+        return found
+
+    def _labels(self, frames: list[Frame]) -> Tensor:
+        """(M, H, W), the size of the padded images."""
+        return ImageList.from_tensors(
+            [frame["sem_seg"].to(self.device) for frame in frames],
+            self.backbone.size_divisibility,
+            self.ignore_label,
+            getattr(self.backbone, "padding_constraints", None),
+        ).tensor
+
+    @torch.no_grad()
+    def segment_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:
+        """Probabilities of the labels of a video of any length, frame by frame.
+
+        At most ``num_frames`` frames are held, and a frame's result comes at most
+        ``num_frames - 1`` frames after it was read. At several scales or mirrored, each version of
+        the video is segmented on its own, and the probabilities are averaged.
+
+        Args:
+            frames: dicts with ``image`` (3, H, W), ``height`` and ``width``, all of one size.
+
+        Yields:
+            ``{"sem_seg": (L, height, width)}``
+        """
+        versions = [
+            (scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]
+        ]
+        originals, *copies = itertools.tee(frames, 1 + len(versions))
+        scores = [
+            self._scores(copy, *version) for copy, version in zip(copies, versions, strict=True)
+        ]
+        # the scores first: they read ahead, and the originals keep what was read
+        for *of_versions, frame in zip(*scores, originals, strict=True):
+            probabilities = [
+                F.interpolate(
+                    found.flip(3) if flip else found,
+                    (frame["height"], frame["width"]),
+                    mode="bilinear",
+                    align_corners=False,
+                ).softmax(1)
+                for found, (_, flip) in zip(of_versions, versions, strict=True)
+            ]
+            mean = torch.cat(probabilities).mean(0)
+            yield {"sem_seg": self._post_process(mean, frame) if self.dense_crf else mean}
+
+    def _post_process(self, probabilities: Tensor, frame: Frame) -> Tensor:
+        size = probabilities.shape[1:]
+        image = F.interpolate(frame["image"][None].float(), size, mode="bilinear")[0]
+        pixels = image.round().byte().permute(1, 2, 0).cpu().numpy()
+        return torch.from_numpy(dense_crf(probabilities.cpu().numpy(), pixels))
+
+    def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
+        """Scores (1, L, h, w) of frames, of the unaries or of windows, averaged."""
+        terms = (self._terms(frame, scale, flip) for frame in frames)
+        if self.phase == "unary":
+            yield from (item.unary for item in terms)
+            return
+
+        def smooth(window: list[_FrameTerms]) -> Tensor:
+            unary, spatial, temporal = (
+                None if parts[0] is None else torch.cat(parts)
+                for parts in zip(*window, strict=True)
+            )
+            return self.crf.smooth(unary, spatial, temporal, [len(window)])[:, None]
+
+        for item, smoothed in average_windows(terms, smooth, self.num_frames, self.window_step):
+            yield self.crf.fuse(item.unary, smoothed)
+
+    def _terms(self, frame: Frame, scale: float, flip: bool) -> _FrameTerms:
+        image = frame["image"].to(self.device).float()
+        if scale != 1:
+            image = F.interpolate(
+                image[None], scale_factor=scale, mode="bilinear", align_corners=False
+            )[0]
+        images = self._images([{"image": image.flip(2) if flip else image}])
+        features = self.backbone(images.tensor)
+        unary = self.head(features[self.unary_feature])
+        if self.phase == "unary":
+            return _FrameTerms(unary, None, None)
+        source = features[self.embedding_feature]
+        return _FrameTerms(unary, *self.crf.embeddings(source, self._cells(images, source)))
+
+    def _images(self, frames: list[Frame]) -> ImageList:
+        normalised = [
+            (frame["image"].to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames
+        ]
+        return ImageList.from_tensors(
+            normalised,
+            self.backbone.size_divisibility,
+            padding_constraints=getattr(self.backbone, "padding_constraints", None),
+        )
+
+    def _cells(self, images: ImageList, features: Tensor) -> list[tuple[int, int]]:
+        """(height, width) of frames in cells of a feature map."""
+        (height, width), (rows, columns) = images.tensor.shape[2:], features.shape[2:]
+        return [
+            (math.ceil(h * rows / height), math.ceil(w * columns / width))
+            for h, w in images.image_sizes
+        ]
