@@ -136,7 +136,7 @@ class VideoTrainer(DefaultTrainer):
             )
         return build_clip_train_loader(
             cls.training_clips(cfg),
-            ClipDatasetMapper(cfg, is_train=True),
+            cls.build_train_mapper(cfg),
             clips_per_batch=cfg.SOLVER.IMS_PER_BATCH,
             seed=cfg.SEED,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -147,6 +147,11 @@ class VideoTrainer(DefaultTrainer):
     def training_clips(cls, cfg: CfgNode) -> list[dict[str, Any]]:
         """The clips of DATASETS.TRAIN."""
         return training_clips(cfg)
+
+    @classmethod
+    def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
+        """What reads and augments a clip in training."""
+        return ClipDatasetMapper(cfg, is_train=True)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on with the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""

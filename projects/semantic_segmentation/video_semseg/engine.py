@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import default_setup
 from detectron2.evaluation import inference_context
 from detectron2.projects.deeplab import build_lr_scheduler
@@ -15,7 +17,7 @@ from torch import nn
 from video_semseg.config import PHASES, add_semantic_config
 from video_semseg.evaluation import VideoSemSegEvaluator, evaluate_pairwise
 from video_semseg.phases import is_done, phase_cfg
-from videogcrf_det.data import load_clips
+from videogcrf_det.data import ClipDatasetMapper, load_clips
 from videogcrf_det.engine import VideoTrainer, build_cfg
 
 
@@ -27,6 +29,14 @@ class SemanticTrainer(VideoTrainer):
         """Clips around every frame of DATASETS.TRAIN."""
         clip = cfg.INPUT.CLIP
         return load_clips(cfg.DATASETS.TRAIN, clip.NUM_FRAMES, clip.STRIDE, filter_empty=False)
+
+    @classmethod
+    def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
+        """Scale, then crop: detectron2's mapper crops first, and every clip has another size."""
+        augmentations = build_augmentation(cfg, is_train=True)
+        if cfg.INPUT.CROP.ENABLED:
+            augmentations.insert(1, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        return ClipDatasetMapper(cfg, is_train=True, augmentations=augmentations)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> VideoSemSegEvaluator:
