@@ -14,16 +14,29 @@ from videogcrf_det.gcrf.inference import SOLVERS, gcrf_inference
 # layout -> what it takes for unaries
 LAYOUTS = {"shared": "its features for unaries, no others", "per_label": "unaries (M, L, H, W)"}
 FUSIONS = ("residual", "replace")
+COMMON_NORM = 2.0  # of what embeddings of layout "per_label" have in common at first, times sqrt(P)
 
 
 class EmbeddingBranch(nn.Module):
     """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
 
-    The last layer starts small but not at zero: the gradient with respect to an embedding is
-    proportional to the embedding, so zero is a saddle from which training never moves.
+    The weights of the last layer start small but not at zero: the gradient with respect to an
+    embedding is proportional to the embedding, so zero is a saddle from which training never moves.
+
+    Args:
+        in_channels, conv_dim, num_convs: of the 3x3 convolutions.
+        out_channels: D, or D times the number of labels.
+        bias: of the last layer at first.
     """
 
-    def __init__(self, in_channels: int, conv_dim: int, num_convs: int, out_channels: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        conv_dim: int,
+        num_convs: int,
+        out_channels: int,
+        bias: float = 0.0,
+    ) -> None:
         super().__init__()
         widths = [in_channels] + [conv_dim] * num_convs
         self.convs = nn.ModuleList(
@@ -37,6 +50,7 @@ class EmbeddingBranch(nn.Module):
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
             else:
                 nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
+        nn.init.constant_(self.embed.bias, bias)
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.
@@ -136,7 +150,11 @@ class VideoGCRF(nn.Module):
         def branch(dim: int) -> EmbeddingBranch | None:
             if dim == 0:
                 return None
-            return EmbeddingBranch(in_channels, conv_dim, num_convs, dim * self.num_labels)
+            # a common vector for all positions and labels: couplings then depend on each of their
+            # two embeddings to first order, and training leaves the saddle at once. As a coupling
+            # it only shifts the scores of all labels alike
+            bias = COMMON_NORM / math.sqrt(dim) if layout == "per_label" else 0.0
+            return EmbeddingBranch(in_channels, conv_dim, num_convs, dim * self.num_labels, bias)
 
         self.spatial = branch(spatial_dim)
         self.temporal = branch(temporal_dim)

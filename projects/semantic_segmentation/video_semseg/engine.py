@@ -1,7 +1,9 @@
 """Training phase by phase, and evaluation."""
 
 import argparse
+import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,16 +11,16 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import default_setup
-from detectron2.evaluation import inference_context
+from detectron2.evaluation import inference_context, print_csv_format
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
 
 from video_semseg.config import PHASES, add_semantic_config
 from video_semseg.evaluation import VideoSemSegEvaluator, evaluate_pairwise
-from video_semseg.phases import is_done, phase_cfg
+from video_semseg.phases import final_model, is_evaluated, phase_cfg
 from videogcrf_det.data import ClipDatasetMapper, load_clips
-from videogcrf_det.engine import VideoTrainer, build_cfg
+from videogcrf_det.engine import VideoTrainer, build_cfg, load_model
 
 
 class SemanticTrainer(VideoTrainer):
@@ -50,22 +52,38 @@ class SemanticTrainer(VideoTrainer):
         return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Mean IoU, and the accuracy of the pairwise objective except in phase "unary"."""
+    def test(
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        evaluators: Sequence[VideoSemSegEvaluator] | None = None,
+    ) -> dict[str, Any]:
+        """Mean IoU, and the accuracy of the pairwise objective except in phase "unary".
+
+        They are written to ``evaluation.json`` as well.
+        """
+        names = cfg.DATASETS.TEST
+        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
         results = super().test(cfg, model, evaluators)
-        if PHASES[0] != cfg.MODEL.PHASE:
-            for name in cfg.DATASETS.TEST:
-                with inference_context(model), torch.no_grad():
-                    found = evaluate_pairwise(model, cls.build_test_loader(cfg, name))
-                (results if len(cfg.DATASETS.TEST) == 1 else results[name])["pairwise"] = found
+        by_name = {names[0]: results} if len(names) == 1 else results
+        for name, evaluator in zip(names, evaluators, strict=True):
+            if PHASES[0] != cfg.MODEL.PHASE:
+                bare: Any = getattr(model, "module", model)
+                with inference_context(bare), torch.no_grad():
+                    pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, name))
+                if comm.is_main_process():
+                    by_name[name]["pairwise"] = pairwise
+                    print_csv_format({"pairwise": pairwise})
+            if comm.is_main_process():
+                evaluator.write(by_name[name])
         return results
 
 
 def run_phases(args: argparse.Namespace) -> dict[str, Any]:
     """Train the phases that ``args.phase`` names, and evaluate each.
 
-    Phases that are finished are left out unless one is asked for by name; one that was interrupted
-    goes on with ``--resume``.
+    Of "all", those that are finished are left out; one that was interrupted goes on with
+    ``--resume``.
 
     Returns:
         the results of the last phase; empty except in the main process.
@@ -73,16 +91,22 @@ def run_phases(args: argparse.Namespace) -> dict[str, Any]:
     cfg = build_cfg(args.config_file, args.opts, add_semantic_config)
     results: dict[str, Any] = {}
     for phase in PHASES if args.phase == "all" else [args.phase]:
-        if args.phase == "all" and is_done(cfg, phase) and not args.eval_only:
+        trained = args.phase == "all" and final_model(cfg, phase).is_file()
+        if trained and is_evaluated(cfg, phase) and not args.eval_only:
             continue
-        settings = phase_cfg(cfg, phase)
-        default_setup(settings, args)
-        trainer = SemanticTrainer(settings)
-        trainer.resume_or_load(args.resume or args.eval_only)
-        if args.eval_only:
-            results = SemanticTrainer.test(settings, trainer.model)
-        else:
-            trainer.train()
-            results = trainer.last_eval_results
+        results = run_phase(phase_cfg(cfg, phase, trained or args.eval_only), args, trained)
         comm.synchronize()
     return results
+
+
+def run_phase(cfg: CfgNode, args: argparse.Namespace, trained: bool = False) -> dict[str, Any]:
+    """Train and evaluate one phase, or evaluate alone: if it is ``trained``, or asked for."""
+    for name in ("detectron2", "fvcore"):
+        logging.getLogger(name).handlers.clear()  # of the phase before
+    default_setup(cfg, args)
+    if trained or args.eval_only:
+        return SemanticTrainer.test(cfg, load_model(cfg))
+    trainer = SemanticTrainer(cfg)
+    trainer.resume_or_load(args.resume)
+    trainer.train()
+    return trainer.last_eval_results

@@ -40,6 +40,7 @@ class SegmentationHead(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             return layer
 
+        self.num_classes = num_classes
         self.pool_scales = tuple(pool_scales)
         # as many channels for all grids together as the features have
         each = in_channels // max(len(self.pool_scales), 1)

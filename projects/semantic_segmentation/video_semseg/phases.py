@@ -5,14 +5,19 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from video_semseg.config import PHASES
+from videogcrf_det.errors import InputError
 
 
-def phase_cfg(cfg: CfgNode, phase: str) -> CfgNode:
-    """The config of one phase: its part of PHASES in SOLVER, a folder of its own below OUTPUT_DIR,
-    and, but for the first, the weights that the phase before left there.
+def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
+    """The config of one phase: its part of PHASES in SOLVER, and a folder of its own.
 
     Phase "unary" sees single frames, and PHASES.UNARY.OUTPUT_DIR can name a folder that several
-    configs share: the unaries of all of them are then the same.
+    configs share: the unaries of all of them are then the same. The others start with the weights
+    that the phase before left. With ``eval_only``, MODEL.WEIGHTS are those that the phase itself
+    left, or else those of ``cfg``.
+
+    Raises:
+        InputError: the phase before has not been trained.
     """
     settings = cfg.PHASES[phase.upper()]
     derived = cfg.clone()
@@ -25,9 +30,17 @@ def phase_cfg(cfg: CfgNode, phase: str) -> CfgNode:
     if phase == PHASES[0]:
         derived.INPUT.CLIP.NUM_FRAMES = 1
         derived.TEST.WINDOW_STEP = 1
-    else:
+    if eval_only and final_model(cfg, phase).is_file():
+        derived.MODEL.WEIGHTS = str(final_model(cfg, phase))
+    elif not eval_only and phase != PHASES[0]:
         before = PHASES[PHASES.index(phase) - 1]
-        derived.MODEL.WEIGHTS = str(phase_folder(cfg, before) / "model_final.pth")
+        weights = final_model(cfg, before)
+        if not weights.is_file():
+            raise InputError(
+                f"phase {phase} starts with the weights of phase {before}, and {weights} does not "
+                f"exist: train that first, with --phase {before} or --phase all"
+            )
+        derived.MODEL.WEIGHTS = str(weights)
     derived.freeze()
     return derived
 
@@ -39,6 +52,12 @@ def phase_folder(cfg: CfgNode, phase: str) -> Path:
     return Path(cfg.OUTPUT_DIR, phase)
 
 
-def is_done(cfg: CfgNode, phase: str) -> bool:
-    """Whether a phase was trained to its end."""
-    return (phase_folder(cfg, phase) / "model_final.pth").is_file()
+def final_model(cfg: CfgNode, phase: str) -> Path:
+    """The weights at the end of a phase, a file that is there when it was trained to its end."""
+    return phase_folder(cfg, phase) / "model_final.pth"
+
+
+def is_evaluated(cfg: CfgNode, phase: str) -> bool:
+    """Whether the model of a phase was evaluated on all of DATASETS.TEST."""
+    folder = phase_folder(cfg, phase) / "inference"
+    return all((folder / name / "evaluation.json").is_file() for name in cfg.DATASETS.TEST)

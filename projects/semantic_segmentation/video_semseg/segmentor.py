@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from video_semseg.config import PHASES
 from video_semseg.dense_crf import dense_crf
 from video_semseg.heads import SegmentationHead
+from video_semseg.labels import check_labels
 from videogcrf_det.config import gcrf_options
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF, average_windows
@@ -50,7 +51,7 @@ class VideoSegmentor(nn.Module):
         *,
         backbone: Backbone,
         head: SegmentationHead,
-        crf: VideoGCRF,
+        crf: VideoGCRF | None,
         unary_feature: str,
         embedding_feature: str,
         phase: str,
@@ -68,7 +69,8 @@ class VideoSegmentor(nn.Module):
         Args:
             backbone: makes features of frames.
             head: makes unaries of the feature ``unary_feature``.
-            crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``.
+            crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``; None in
+                phase "unary", whose weights then suit random fields of any kind.
             phase: what is trained: "unary", "pairwise" or "joint".
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next.
@@ -80,9 +82,10 @@ class VideoSegmentor(nn.Module):
         super().__init__()
         if phase not in PHASES:
             raise InputError(f"MODEL.PHASE {phase!r} is none of {', '.join(PHASES)}: name one")
+        assert (crf is None) == (phase == "unary")
         self.backbone = backbone
         self.head = head
-        self.crf = crf
+        self.crf: Any = crf
         self.unary_feature = unary_feature
         self.embedding_feature = embedding_feature
         self.phase = phase
@@ -95,10 +98,9 @@ class VideoSegmentor(nn.Module):
         self.ignore_label = ignore_label
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
-        trained = {"unary": (backbone, head), "pairwise": (crf,), "joint": (self,)}[phase]
-        kept = {id(p) for module in trained for p in module.parameters() if p.requires_grad}
-        for parameter in self.parameters():
-            parameter.requires_grad_(id(parameter) in kept)
+        if phase == "pairwise":
+            for module in (backbone, head):
+                module.requires_grad_(False)
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -125,7 +127,9 @@ class VideoSegmentor(nn.Module):
                 norm=head.NORM,
                 pool_scales=head.POOL_SCALES,
             ),
-            "crf": VideoGCRF(
+            "crf": None
+            if cfg.MODEL.PHASE == "unary"
+            else VideoGCRF(
                 shapes[embedding_feature].channels,
                 layout="per_label",
                 num_labels=head.NUM_CLASSES,
@@ -218,6 +222,9 @@ class VideoSegmentor(nn.Module):
 
     def _labels(self, frames: list[Frame]) -> Tensor:
         """(M, H, W), the size of the padded images."""
+        for frame in frames:
+            name = str(frame.get("file_name", "a frame"))
+            check_labels(frame["sem_seg"], self.head.num_classes, self.ignore_label, name)
         return ImageList.from_tensors(
             [frame["sem_seg"].to(self.device) for frame in frames],
             self.backbone.size_divisibility,
@@ -268,17 +275,17 @@ class VideoSegmentor(nn.Module):
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
         """Scores (1, L, h, w) of frames, of the unaries or of windows, averaged."""
-        terms = (self._terms(frame, scale, flip) for frame in frames)
+        terms = (self._terms(frame, scale, flip) for frame in _of_one_size(frames))
         if self.phase == "unary":
             yield from (item.unary for item in terms)
             return
 
-        def smooth(window: list[_FrameTerms]) -> Tensor:
+        def smooth(window: list[_FrameTerms]) -> Sequence[Tensor]:
             unary, spatial, temporal = (
                 None if parts[0] is None else torch.cat(parts)
                 for parts in zip(*window, strict=True)
             )
-            return self.crf.smooth(unary, spatial, temporal, [len(window)])[:, None]
+            return self.crf.smooth(unary, spatial, temporal, [len(window)]).split(1)
 
         for item, smoothed in average_windows(terms, smooth, self.num_frames, self.window_step):
             yield self.crf.fuse(item.unary, smoothed)
@@ -314,3 +321,22 @@ class VideoSegmentor(nn.Module):
             (math.ceil(h * rows / height), math.ceil(w * columns / width))
             for h, w in images.image_sizes
         ]
+
+
+def _of_one_size(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames.
+
+    Raises:
+        InputError: at one that has another size than the first, with which it cannot be coupled.
+    """
+    size: list[int] = []
+    for frame in frames:
+        found = list(frame["image"].shape[1:])
+        size = size or found
+        if found != size:
+            raise InputError(
+                f"{frame.get('file_name', 'a frame')} has the size {found}, the frames before it "
+                f"{size} (height, width, as the network sees them): give frames of another size a "
+                "video of their own"
+            )
+        yield frame

@@ -1,0 +1,218 @@
+"""The segmentor: its losses, its gradients, and segmentation of videos."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+
+from tests.projects.semantic_segmentation.tiny import VOID, frame_of, label_map
+from videogcrf_det.errors import InputError
+
+
+def make(make_cfg, phase="joint", *opts):
+    """A segmentor with the weights of ``tiny``, as far as it has them."""
+    cfg = make_cfg("MODEL.PHASE", phase, *opts)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    model.load_state_dict(torch.load(cfg.MODEL.WEIGHTS)["model"], strict=False)
+    return model
+
+
+def frame(number, **fields):
+    pixels = torch.tensor(frame_of(number)[:, :, ::-1].copy()).permute(2, 0, 1)
+    labels = torch.tensor(label_map(number), dtype=torch.long)
+    return {"image": pixels, "sem_seg": labels, "height": 48, "width": 64, **fields}
+
+
+def segment(model, frames):
+    return torch.stack([out["sem_seg"] for out in model.eval().segment_video(frames)])
+
+
+def losses(model, *clips):
+    torch.manual_seed(1)  # of the dropout, and of the pairs
+    with EventStorage():
+        return model.train()([{"frames": clip} for clip in clips])
+
+
+@pytest.mark.parametrize("phase", ["unary", "pairwise", "joint"])
+def test_gradients_equal_finite_differences(make_cfg, phase):
+    model = make(make_cfg, phase).double()
+    clip = [frame(n) for n in range(3)]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    generator = torch.Generator().manual_seed(0)
+    direction = [torch.randn(p.shape, generator=generator).double() for p in parameters]
+
+    def loss():
+        return sum(losses(model, clip).values())
+
+    gradients = torch.autograd.grad(loss(), parameters)
+    expected = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+    step, found = 1e-7, []
+    with torch.no_grad():
+        for sign in (1, -1):
+            for parameter, d in zip(parameters, direction, strict=True):
+                parameter += sign * step * d
+            found.append(loss())
+            for parameter, d in zip(parameters, direction, strict=True):
+                parameter -= sign * step * d
+    assert torch.isclose((found[0] - found[1]) / (2 * step), expected, rtol=1e-4)
+
+
+def test_gradients_of_the_joint_phase_reach_everything_that_is_not_frozen(make_cfg):
+    model = make(make_cfg)
+    sum(losses(model, [frame(0), frame(1), frame(2)]).values()).backward()
+    for name, parameter in model.named_parameters():
+        frozen = name.startswith(("backbone.stem", "backbone.res2"))
+        assert frozen or parameter.grad.abs().max() > 0, name
+
+
+def test_the_unaries_have_no_random_field_and_the_pairwise_phase_trains_nothing_else(make_cfg):
+    assert not any(name.startswith("crf") for name in make(make_cfg, "unary").state_dict())
+    trained = [n for n, p in make(make_cfg, "pairwise").named_parameters() if p.requires_grad]
+    assert trained
+    assert all(name.startswith("crf") for name in trained)
+
+
+def test_the_loss_is_the_cross_entropy_of_pixels_with_a_label(make_cfg):
+    model = make(make_cfg)
+    model.head.dropout.p = 0.0
+    clip = [frame(n) for n in range(3)]
+    images = model._images(clip)
+    features = model.backbone(images.tensor)
+    scores = model.crf(features["res4"], [3], unary=model.head(features["res5"]))
+    scores = F.interpolate(scores, (48, 64), mode="bilinear", align_corners=False)
+    labels = torch.stack([f["sem_seg"] for f in clip])
+    known = labels != VOID
+    log = scores.log_softmax(1).permute(0, 2, 3, 1)[known]
+    expected = -log.gather(1, labels[known][:, None]).mean()
+    assert torch.isclose(losses(model, clip)["loss_sem_seg"], expected)
+    assert 0 < known.float().mean() < 1
+
+
+def test_clips_of_a_batch_are_not_coupled(make_cfg):
+    model = make(make_cfg)
+    model.head.dropout.p = 0.0
+    first, second = [frame(0), frame(1)], [frame(4), frame(6), frame(7)]
+    apart = [losses(model, clip)["loss_sem_seg"] for clip in (first, second)]
+    pixels = [sum((f["sem_seg"] != VOID).sum() for f in clip) for clip in (first, second)]
+    mean = sum(a * n for a, n in zip(apart, pixels, strict=True)) / sum(pixels)
+    assert torch.isclose(losses(model, first, second)["loss_sem_seg"], mean)
+
+
+def test_a_batch_without_labels_has_a_loss_of_zero(make_cfg):
+    model = make(make_cfg)
+    void = torch.full((48, 64), VOID)
+    loss = losses(model, [frame(0, sem_seg=void), frame(1, sem_seg=void)])["loss_sem_seg"]
+    loss.backward()
+    assert loss == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+
+
+def test_pairs_are_not_drawn_where_there_is_no_label(make_cfg):
+    model = make(make_cfg, "pairwise").eval()
+    clip = [frame(n) for n in range(3)]
+    for labelled in clip:
+        labelled["sem_seg"][:] = VOID
+        labelled["sem_seg"][24:48, 32:] = 1  # cells of this label alone: no pair has another
+    seen = []
+    original = model.crf.embeddings
+
+    def without(*args):
+        spatial, temporal = original(*args)
+        outside = torch.ones(6, 8, dtype=torch.bool)
+        outside[3:, 4:] = False
+        for embeddings in (spatial, temporal):
+            embeddings.unflatten(2, (3, 48))[..., outside.flatten()] = float("nan")
+        seen.append(spatial)
+        return spatial, temporal
+
+    model.crf.embeddings = without
+    found = model.pairwise(clip)
+    assert seen[0].isnan().any()
+    assert all(result.loss.isfinite() for result in found.values())
+
+
+def test_windows_average_to_the_plain_result_where_they_cover_the_video(make_cfg):
+    frames = [frame(n) for n in range(4)]
+    model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 4).eval().double()
+    with torch.no_grad():
+        features = model.backbone(model._images(frames).tensor)
+        plain = model.crf(features["res4"], [4], unary=model.head(features["res5"]))
+        plain = F.interpolate(plain, (48, 64), mode="bilinear", align_corners=False).softmax(1)
+    assert torch.allclose(segment(model, frames), plain, atol=1e-5)
+    shorter = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).double()
+    assert not torch.allclose(segment(shorter, frames), plain, atol=1e-3)
+
+
+def test_windows_of_two_are_averaged(make_cfg):
+    frames = [frame(n) for n in range(3)]
+    model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).eval().double()
+    with torch.no_grad():
+        features = model.backbone(model._images(frames).tensor)
+        unary, source = model.head(features["res5"]), features["res4"]
+        windows = [model.crf(source[k : k + 2], [2], unary=unary[k : k + 2]) for k in (0, 1)]
+        middle = (windows[0][1] + windows[1][0]) / 2
+        scores = torch.stack([windows[0][0], middle, windows[1][1]])
+        expected = F.interpolate(scores, (48, 64), mode="bilinear", align_corners=False).softmax(1)
+    assert torch.allclose(segment(model, frames), expected, atol=1e-5)
+
+
+def test_other_frames_matter_with_the_random_field_alone(make_cfg):
+    clips = [[frame(0), frame(1)], [frame(0), frame(7)]]
+    for phase, equal in [("unary", True), ("joint", False)]:
+        model = make(make_cfg, phase)
+        first, second = (segment(model, clip)[0] for clip in clips)
+        assert torch.allclose(first, second, atol=1e-4) == equal
+
+
+def test_a_mirrored_video_gives_the_mirrored_result_with_flip(make_cfg):
+    frames = [frame(n) for n in range(3)]
+    mirrored = [{**f, "image": f["image"].flip(2)} for f in frames]
+    for flip in (True, False):
+        model = make(make_cfg, "joint", "TEST.FLIP", flip).double()
+        found, of_mirrored = segment(model, frames), segment(model, mirrored).flip(3)
+        assert torch.allclose(found, of_mirrored, atol=1e-5) == flip
+
+
+def test_scales_are_averaged(make_cfg):
+    frames = [frame(n) for n in range(3)]
+    found = {
+        scales: segment(make(make_cfg, "joint", "TEST.SCALES", list(scales)).double(), frames)
+        for scales in [(1.0,), (1.5,), (1.0, 1.5)]
+    }
+    assert torch.allclose(found[1.0, 1.5], (found[1.0,] + found[1.5,]) / 2, atol=1e-6)
+    assert not torch.allclose(found[1.0,], found[1.5,], atol=1e-3)
+
+
+def test_results_have_the_size_that_frames_name(make_cfg):
+    frames = [frame(n, height=24, width=40) for n in range(2)]
+    found = segment(make(make_cfg), frames)
+    assert found.shape == (2, 3, 24, 40)
+    assert torch.allclose(found.sum(1), torch.ones(2, 24, 40))
+
+
+def test_frames_of_another_size_are_named(make_cfg):
+    model = make(make_cfg).eval()
+    wider = frame(1, file_name="wide.png", image=torch.zeros(3, 48, 80, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"wide.png has the size \[48, 80\].*before it \[48, 64\]"):
+        list(model.segment_video([frame(0), wider]))
+
+
+def test_labels_that_there_are_not_are_named(make_cfg):
+    wrong = frame(0, file_name="street.png")
+    wrong["sem_seg"][0, :2] = torch.tensor([3, 17])
+    with pytest.raises(InputError, match=r"labels of street.png hold 3, 17, but .* 0 to 2.*255"):
+        losses(make(make_cfg), [wrong])
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (["MODEL.PHASE", "all"], "MODEL.PHASE 'all' is none of unary, pairwise, joint"),
+        (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"], "no feature 'p3', only res4, res5"),
+    ],
+)
+def test_bad_configs(make_cfg, opts, words):
+    with pytest.raises(InputError, match=words):
+        build_model(make_cfg(*opts))
