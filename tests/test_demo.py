@@ -25,6 +25,7 @@ from tests.modeling.conftest import BASELINE
 from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
 from videogcrf_det import InputError, demo
+from videogcrf_det.demo_loop import changed_cfg, predict_in_step
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
 from videogcrf_det.video import Frame, InputVideo, open_video
@@ -176,7 +177,7 @@ def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
 
     assert drawn(cfg)[0] == ["class 2 90%", "class 1 70%"]
     name = "test_two_classes"
-    named = demo._changed(cfg, "DATASETS.TEST", (name,))
+    named = changed_cfg(cfg, "DATASETS.TEST", (name,))
     MetadataCatalog.get(name).thing_classes = ["bike", "person"]
     assert drawn(named) == (["person 90%", "bike 70%"], {(1, "bike"), (2, "person")})
     assert drawn(named, confidence_threshold=0.8) == (["person 90%"], {(2, "person")})
@@ -392,7 +393,7 @@ def test_two_detectors_keep_few_frames(small, weights):
             yield Frame(image, Fraction(number))
             del image
 
-    for number, (frame, found) in enumerate(demo.detect(frames(), predictors)):
+    for number, (frame, found) in enumerate(predict_in_step(frames(), predictors)):
         assert frame.time == number
         assert len(found) == 2
         assert len(alive) <= num_frames + 1
@@ -426,7 +427,7 @@ def test_bad_options(cfg, folder, tmp_path, options, sentence):
             paths[name] = tmp_path / paths[name]
     before = set(tmp_path.rglob("*"))
     if "baseline" in options:
-        cfg = demo._changed(cfg, *BASELINE)
+        cfg = changed_cfg(cfg, *BASELINE)
     with pytest.raises(InputError, match=sentence):
         demo.run_demo(cfg, **paths)
     assert set(tmp_path.rglob("*")) == before
@@ -434,7 +435,7 @@ def test_bad_options(cfg, folder, tmp_path, options, sentence):
 
 def test_masks_are_needed(cfg, folder, tmp_path):
     with pytest.raises(InputError, match=r"MODEL\.MASK_ON is False"):
-        demo.run_demo(demo._changed(cfg, "MODEL.MASK_ON", False), folder, tmp_path / "out.mp4")
+        demo.run_demo(changed_cfg(cfg, "MODEL.MASK_ON", False), folder, tmp_path / "out.mp4")
 
 
 def words(small, weights, source, output, *options):

@@ -2,36 +2,27 @@
 
 import contextlib
 import json
-import signal
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
-from numpy.typing import NDArray
-from tqdm import tqdm
 
+from videogcrf_det.demo_loop import Keeper, changed_cfg, check_paths, write_predictions
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.predictor import VideoPredictor
-from videogcrf_det.video import Frame, VideoWriter, frame_folder, open_video
+from videogcrf_det.video import open_video
 from videogcrf_det.visualization.colours import ColourTracker
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side
 
 MATCH_IOU = 0.5  # masks of two detectors that overlap so much are of one instance
-# tqdm's own, but with frames per second also where that is less than one
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 def run_demo(
@@ -66,11 +57,15 @@ def run_demo(
         KeyboardInterrupt: after Ctrl-C.
     """
     output = Path(output)
-    _check(source, output, json_file, confidence_threshold, max_frames)
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    check_paths(source, output, max_frames)
+    if json_file is not None and Path(json_file).is_dir():
+        raise InputError(f"--json {json_file} is a folder: name a file")
     if not cfg.MODEL.MASK_ON:
         raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
     video = open_video(source, fps)
-    cfg = _changed(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
+    cfg = changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
     cfgs = [cfg] if baseline is None else [cfg, baseline_cfg(cfg, baseline)]
     captions = [
         f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
@@ -78,55 +73,15 @@ def run_demo(
     ]
     categories = _categories(cfg)
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
-    detected = detect(islice(video, max_frames), [VideoPredictor(cfg) for cfg in cfgs])
-    total = min(filter(None, (video.num_frames, max_frames)), default=None)
-    bar = tqdm(detected, desc=video.name, total=total, unit=" frames", bar_format=BAR)
-    count = 0
-    with _noting_interrupts(output) as interrupted:
-        with bar, _pictures(output, video.rate) as write, _results(categories, json_file) as add:
-            for frame, found in bar:
-                write(drawing.draw(frame.image, found), frame.time)
-                add(count, frame.time, found[0], drawing.track_ids)
-                count += 1
-                if interrupted():
-                    break
-            if not count:
-                raise InputError(video.damage or f"there are no frames in {source}")
-        print(f"wrote {count} frames to {output}" + (f", {json_file}" if json_file else ""))
-    if interrupted():
-        raise KeyboardInterrupt
-    if video.damage:
-        raise InputError(f"{video.damage} ({output} shows what there was)")
-
-
-def _check(
-    source: str | Path,
-    output: Path,
-    json_file: str | Path | None,
-    confidence_threshold: float,
-    max_frames: int | None,
-) -> None:
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
-    if max_frames is not None and max_frames < 1:
-        raise InputError(f"--max-frames must be at least 1, got {max_frames}")
-    if output.suffix.lower() not in (".mp4", "") and not output.is_dir():
-        raise InputError(f"--output must be an .mp4 file or a folder, got {output}")
-    if output.suffix.lower() == ".mp4" and output.is_dir():
-        raise InputError(f"--output {output} is a folder: name a file, or a folder without .mp4")
-    if output.exists() and Path(source).exists() and output.samefile(source):
-        raise InputError(f"--output {output} is the input: name another file")
-    if json_file is not None and Path(json_file).is_dir():
-        raise InputError(f"--json {json_file} is a folder: name a file")
-
-
-def _changed(cfg: CfgNode, *pairs: Any) -> CfgNode:
-    """A frozen copy of a config with other values of some keys."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.merge_from_list(list(pairs))
-    cfg.freeze()
-    return cfg
+    write_predictions(
+        video,
+        [VideoPredictor(each) for each in cfgs],
+        drawing.draw,
+        output,
+        max_frames=max_frames,
+        keep=None if json_file is None else _results(categories, drawing, json_file),
+        kept=json_file,
+    )
 
 
 def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
@@ -143,35 +98,11 @@ def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
             "--compare-baseline needs a config with a VideoGCRF, and MODEL.BACKBONE.NAME is "
             f"{cfg.MODEL.BACKBONE.NAME}: leave it out, or name another config"
         )
-    return _changed(
+    return changed_cfg(
         cfg,
         *["MODEL.BACKBONE.NAME", cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME],
         *["MODEL.WEIGHTS", weights or cfg.MODEL.WEIGHTS],
     )
-
-
-def detect(
-    frames: Iterable[Frame], predictors: Sequence[VideoPredictor]
-) -> Iterator[tuple[Frame, list[Instances]]]:
-    """Every frame with what each of the predictors finds on it, which run in lockstep."""
-    # as itertools.tee, which would keep dozens of frames that nobody needs any more
-    source = iter(frames)
-    shown: deque[Frame] = deque()
-    queues: list[deque[Frame]] = [deque() for _ in predictors]
-
-    def images(queue: deque[Frame]) -> Iterator[NDArray[np.uint8]]:
-        while True:
-            if not queue:
-                frame = next(source, None)
-                if frame is None:
-                    return
-                for each in (shown, *queues):
-                    each.append(frame)
-            yield queue.popleft().image[:, :, ::-1]
-
-    found = [predictor(images(queue)) for predictor, queue in zip(predictors, queues, strict=True)]
-    for predictions in zip(*found, strict=True):
-        yield shown.popleft(), [prediction.instances for prediction in predictions]
 
 
 class _Drawing:
@@ -227,31 +158,17 @@ def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _pictures(output: Path, rate: Fraction) -> Iterator[Callable[[Picture, Fraction], None]]:
-    """Yield a function that writes a picture and the time at which it is shown."""
-    if output.suffix.lower() == ".mp4":
-        with VideoWriter(output, rate) as video:
-            yield video.write
-    else:
-        with frame_folder(output) as write:
-            yield lambda picture, _: write(picture)
-
-
-@contextlib.contextmanager
 def _results(
-    categories: Sequence[tuple[int, str]], json_file: str | Path | None
-) -> Iterator[Callable[[int, Fraction, Instances, list[int]], None]]:
-    """Yield a function that adds the instances of a frame to a list in a JSON file, if any."""
-    if json_file is None:
-        yield lambda *_: None
-        return
+    categories: Sequence[tuple[int, str]], drawing: _Drawing, json_file: str | Path
+) -> Iterator[Keeper]:
+    """Yield a function that adds the first detector's instances to a list in a JSON file."""
     with atomic_write(json_file) as temporary, temporary.open("w") as file:
         start = "["
 
-        def add(number: int, time: Fraction, instances: Instances, track_ids: list[int]) -> None:
+        def add(number: int, time: Fraction, found: list[Instances]) -> None:
             nonlocal start
             for result, track in zip(
-                instances_to_coco_json(instances, number), track_ids, strict=True
+                instances_to_coco_json(found[0], number), drawing.track_ids, strict=True
             ):
                 category_id, category = categories[result["category_id"]]
                 result |= {"category_id": category_id, "category": category, "track_id": track}
@@ -261,22 +178,3 @@ def _results(
 
         yield add
         file.write("[]\n" if start == "[" else "\n]\n")
-
-
-@contextlib.contextmanager
-def _noting_interrupts(output: Path) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; pressed again, it does as usual."""
-    pressed = False
-
-    def note(*_: Any) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, usual)
-        again = f"Ctrl-C again, and {output} is not written"
-        tqdm.write(f"stopping after this frame; {again}", file=sys.stderr)
-
-    usual = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, usual)

@@ -1,10 +1,13 @@
-"""Files that are either whole or absent."""
+"""Files and folders that are either whole or absent."""
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from videogcrf_det.errors import InputError
 
 
 @contextlib.contextmanager
@@ -28,3 +31,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` to write to; rename it to ``path`` at the end.
+
+    On an error nothing is left behind.
+
+    Raises:
+        InputError: ``path`` exists and is no empty folder.
+    """
+    target = Path(path)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(
+            f"{target} is there already: frames go to a new or an empty folder, name another"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
+    try:
+        yield temporary
+        target.mkdir(exist_ok=True)
+        temporary.chmod(target.stat().st_mode)  # mkdtemp makes folders private
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Detections of any video, frame by frame."""
+"""Predictions on any video, frame by frame."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +9,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from numpy.typing import NDArray
+from torch import nn
 
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
@@ -24,7 +26,50 @@ class Prediction(NamedTuple):
     instances: Instances  # on the CPU, in pixels of the frame: pred_boxes, pred_masks, scores, ...
 
 
-class VideoPredictor:
+class FramePredictor:
+    """What predictors of videos share: a model, and frames as it takes them."""
+
+    def __init__(self, cfg: CfgNode, architecture: type[nn.Module], task: str) -> None:
+        """
+        Args:
+            cfg: a config of ``architecture``, with trained weights in MODEL.WEIGHTS.
+            architecture: what the model has to be.
+            task: what other models fail at, the end of a sentence.
+
+        Raises:
+            InputError: the architecture is another, the weights do not fit, or INPUT.FORMAT is
+                neither BGR nor RGB.
+        """
+        if cfg.INPUT.FORMAT not in ("BGR", "RGB"):
+            raise InputError(f"INPUT.FORMAT must be BGR or RGB, got {cfg.INPUT.FORMAT}")
+        if not cfg.MODEL.WEIGHTS:
+            raise InputError("MODEL.WEIGHTS is empty: name a trained model there")
+        name = cfg.MODEL.META_ARCHITECTURE
+        if name not in META_ARCH_REGISTRY or not issubclass(
+            META_ARCH_REGISTRY.get(name), architecture
+        ):
+            raise InputError(
+                f"MODEL.META_ARCHITECTURE {name} does not {task}: set it to {architecture.__name__}"
+            )
+        self.cfg = cfg
+        self.model: Any = load_model(cfg).eval()
+
+    def outputs(
+        self, frames: Iterable[NDArray[np.uint8]], infer: Callable[[Iterator[Any]], Iterator[Any]]
+    ) -> Iterator[tuple[NDArray[np.uint8], Any]]:
+        """Each frame with what ``infer`` makes of it, which may read some frames ahead."""
+        waiting: deque[NDArray[np.uint8]] = deque()
+
+        def inputs() -> Iterator[dict[str, Any]]:
+            for frame in frames:
+                waiting.append(frame)
+                yield model_input(self.cfg, frame)
+
+        for output in infer(inputs()):
+            yield waiting.popleft(), output
+
+
+class VideoPredictor(FramePredictor):
     """detectron2's DefaultPredictor for videos: frames in, detections out.
 
         predictor = VideoPredictor(cfg)
@@ -42,20 +87,9 @@ class VideoPredictor:
             cfg: a config of ClipRCNN, with a trained detector in MODEL.WEIGHTS.
 
         Raises:
-            InputError: the architecture is another, the weights do not fit, or INPUT.FORMAT is
-                neither BGR nor RGB.
+            InputError: see FramePredictor.
         """
-        if cfg.INPUT.FORMAT not in ("BGR", "RGB"):
-            raise InputError(f"INPUT.FORMAT must be BGR or RGB, got {cfg.INPUT.FORMAT}")
-        if not cfg.MODEL.WEIGHTS:
-            raise InputError("MODEL.WEIGHTS is empty: name a trained detector there")
-        self.cfg = cfg
-        self.model: Any = load_model(cfg).eval()
-        if not isinstance(self.model, ClipRCNN):
-            raise InputError(
-                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} detects on single images: "
-                "set it to ClipRCNN"
-            )
+        super().__init__(cfg, ClipRCNN, "detect on videos")
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """Predict on a video, whose frames belong together.
@@ -67,15 +101,8 @@ class VideoPredictor:
         Yields:
             a Prediction for each frame, in order.
         """
-        waiting: deque[NDArray[np.uint8]] = deque()
-
-        def inputs() -> Iterator[dict[str, Any]]:
-            for frame in frames:
-                waiting.append(frame)
-                yield model_input(self.cfg, frame)
-
-        for output in self.model.detect_video(inputs()):
-            yield Prediction(waiting.popleft(), output["instances"].to("cpu"))
+        for frame, output in self.outputs(frames, self.model.detect_video):
+            yield Prediction(frame, output["instances"].to("cpu"))
 
 
 def model_input(cfg: CfgNode, frame: NDArray[np.uint8]) -> dict[str, Any]:

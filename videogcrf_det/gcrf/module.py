@@ -45,12 +45,11 @@ class EmbeddingBranch(nn.Module):
         self.embed = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
-                nn.init.zeros_(parameter)
+                nn.init.constant_(parameter, bias if name == "embed.bias" else 0.0)
             elif name.startswith("convs"):
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu")
             else:
                 nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
-        nn.init.constant_(self.embed.bias, bias)
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
         """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.

@@ -7,6 +7,7 @@ couplings says so (Sec. 3). Chance is an accuracy of 1 / L^2.
 Letters: S pairs, V frames of a clip, P positions, L labels, D embedding size.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,8 @@ class PairwiseResult(NamedTuple):
     """The objective on a sample of pairs."""
 
     loss: Tensor  # scalar, nats; log(L^2) for embeddings that say nothing
-    accuracy: Tensor  # scalar: the share of pairs whose own labels have the lowest coupling
+    # scalar: the share of pairs whose own labels have the lowest coupling; nan of no pairs
+    accuracy: Tensor
 
 
 def pairwise_loss(first: Tensor, second: Tensor, labels: Tensor) -> PairwiseResult:
@@ -29,13 +31,13 @@ def pairwise_loss(first: Tensor, second: Tensor, labels: Tensor) -> PairwiseResu
         labels: (S, 2) their labels, from 0 to L - 1.
 
     Returns:
-        means over the pairs; of no pairs a loss of zero with zero gradients.
+        means over the pairs; of no pairs a loss of zero with zero gradients, and nan.
     """
     num_labels = first.shape[2]
     logits = -(first.mT @ second).flatten(1)  # (S, L L)
     target = labels[:, 0] * num_labels + labels[:, 1]
     if not len(target):
-        return PairwiseResult(logits.sum(), logits.new_zeros(()))
+        return PairwiseResult(logits.sum(), logits.new_tensor(math.nan))
     accuracy = (logits.detach().argmax(1) == target).float().mean()
     return PairwiseResult(F.cross_entropy(logits, target), accuracy)
 
@@ -63,8 +65,7 @@ def pairwise_objective(
     allowed = (labels >= 0).any(1).float().cpu()
     weights = weights * allowed[:, None] * allowed  # (V, V): frame pairs to draw from
     if not weights.any():
-        empty = embeddings.new_zeros(0, embeddings.shape[1], 1)
-        return PairwiseResult(embeddings.sum() * 0, empty.sum())
+        return PairwiseResult(embeddings.sum() * 0, embeddings.new_tensor(math.nan))
     frames = torch.multinomial(weights.flatten(), num_pairs, replacement=True)
     frames = torch.stack([frames // num_frames, frames % num_frames], 1).to(labels.device)
     # a position of each frame, uniformly among its annotated ones

@@ -3,11 +3,8 @@
 import contextlib
 import importlib.util
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_write
+from videogcrf_det.files import atomic_folder, atomic_write
 
 BT709 = 1  # the number that H.264 has for the colours of high definition
 
@@ -141,26 +138,14 @@ def frame_folder(path: str | os.PathLike[str]) -> Iterator[Callable[[NDArray[np.
     Raises:
         InputError: ``path`` exists and is no empty folder.
     """
-    target = Path(path)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise InputError(
-            f"{target} is there already: frames go to a new or an empty folder, name another"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
     count = 0
+    with atomic_folder(path) as folder:
 
-    def write(frame: NDArray[np.uint8]) -> None:
-        nonlocal count
-        file = temporary / f"{count:05d}.png"
-        if not cv2.imwrite(str(file), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"cannot write the picture {file}")
-        count += 1
+        def write(frame: NDArray[np.uint8]) -> None:
+            nonlocal count
+            file = folder / f"{count:05d}.png"
+            if not cv2.imwrite(str(file), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)):
+                raise OSError(f"cannot write the picture {file}")
+            count += 1
 
-    try:
         yield write
-        target.mkdir(exist_ok=True)
-        temporary.chmod(target.stat().st_mode)  # mkdtemp makes folders private
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

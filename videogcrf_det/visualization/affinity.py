@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.config import CfgNode
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from numpy.typing import NDArray
 
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
@@ -60,8 +61,7 @@ FOOTER = (
     ":\nan influence of 1 is the weight of a position in a plain average over a frame."
 )
 FOOTER_SHARES = (
-    "\nIn the corners: share of the absolute values on the outlined instance, on its share of the "
-    "frame."
+    "\nIn the corners: share of the absolute values on the outlined {}, on its share of the frame."
 )
 Table = dict[str, list[float | None]]  # shares, V each, by the name of a row
 
@@ -99,13 +99,8 @@ def visualize_affinity(
     Raises:
         InputError: something of the above is not usable. Nothing has been written then.
     """
-    _check_output(Path(output))
-    if source is None:
-        clip = clip_of_dataset(cfg, dataset or first_test_set(cfg), video, frame)
-    elif dataset is None and video is None:
-        clip = clip_of_video(cfg, source, frame)
-    else:
-        raise InputError("--input names a video, --dataset and --video another: leave out either")
+    check_output(Path(output))
+    clip = find_clip(cfg, source, dataset, video, frame)
     model = _load_detector(cfg)
     coupled = list(model.backbone.gcrf)
     feature = coupled[0] if feature is None else feature
@@ -116,12 +111,33 @@ def visualize_affinity(
     inputs = [model_input(cfg, picture[:, :, ::-1]) for picture in clip.pictures]
     point = choose_point(clip, point, model, inputs)
     grid, table = describe(model, clip, inputs, point, feature)
-    with atomic_write(output) as path:
-        draw_grid(grid).savefig(path, dpi=DPI)
+    write_grid(output, grid)
     return table
 
 
-def _check_output(path: Path) -> None:
+def find_clip(
+    cfg: CfgNode,
+    source: str | Path | None,
+    dataset: str | None,
+    video: str | None,
+    frame: int | None,
+) -> Clip:
+    """The clip that options name; see visualize_affinity."""
+    if source is None:
+        return clip_of_dataset(cfg, dataset or first_test_set(cfg), video, frame)
+    if dataset is None and video is None:
+        return clip_of_video(cfg, source, frame)
+    raise InputError("--input names a video, --dataset and --video another: leave out either")
+
+
+def write_grid(output: str | Path, grid: Grid) -> None:
+    """Write a figure in the format that the file's suffix names."""
+    with atomic_write(output) as path:
+        draw_grid(grid).savefig(path, dpi=DPI)
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError if a figure cannot be written there."""
     formats = FigureCanvasAgg.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"--output {path} names no picture: let it end in .png, .pdf or .svg")
@@ -165,14 +181,10 @@ def describe(
     ]
     row, column = (int(at[i]) for at, i in zip(cells[clip.reference], point[::-1], strict=True))
     affinity = point_affinity(model.backbone, images, feature, clip.reference, (row, column))
-    in_pixels = {
-        name: [values[np.ix_(*at)] for values, at in zip(maps, cells, strict=True)]
-        for name, maps in affinity._asdict().items()
-        if maps is not None
-    }
+    in_pixels = maps_in_pixels(affinity._asdict(), cells)
     height, width = (-(-length // stride) for length in images.image_sizes[clip.reference])
     masks, field = instance_at(clip, point), model.backbone.gcrf[feature]
-    couplings, table = _coupling_rows(in_pixels, height * width, masks)
+    couplings, table = coupling_rows(in_pixels, height * width, masks, "instance")
     frames = [f"frame {number}" for number in clip.numbers]
     grid = Grid(
         title=f"{clip.name}, {frames[clip.reference]}, point ({point[0]}, {point[1]})",
@@ -185,9 +197,30 @@ def describe(
         outlines=masks,
         reference=clip.reference,
         point=point,
-        footer=FOOTER.format(height * width) + (FOOTER_SHARES if table else ""),
+        footer=footer(height * width, "instance" if table else ""),
     )
-    return grid, _format(table, frames) if table else ""
+    return grid, format_shares(table, frames, "instance")
+
+
+def footer(positions: int, region: str) -> str:
+    """What the colours of couplings and, unless ``region`` is empty, the corners of maps say."""
+    return FOOTER.format(positions) + (FOOTER_SHARES.format(region) if region else "")
+
+
+def maps_in_pixels(
+    maps: Mapping[str, Map | None], cells: Sequence[Sequence[NDArray[np.intp]]]
+) -> dict[str, list[Map]]:
+    """Maps (V, h, w) over cells as V maps (H, W) over pixels, without those that are None.
+
+    Args:
+        maps: by name.
+        cells: for each frame the rows and the columns in which its pixels lie.
+    """
+    return {
+        name: [values[np.ix_(*at)] for values, at in zip(of_frames, cells, strict=True)]
+        for name, of_frames in maps.items()
+        if of_frames is not None
+    }
 
 
 def _picture_rows(clip: Clip) -> list[PictureRow]:
@@ -201,14 +234,15 @@ def _picture_rows(clip: Clip) -> list[PictureRow]:
     return rows
 
 
-def _coupling_rows(
-    in_pixels: Mapping[str, list[Map]], positions: int, masks: Sequence[Mask | None]
+def coupling_rows(
+    in_pixels: Mapping[str, list[Map]], positions: int, masks: Sequence[Mask | None], region: str
 ) -> tuple[list[HeatRow], Table]:
+    """Rows of couplings and influence, and how much of them lies on the masks of a ``region``."""
     rows = []
     table: Table = {}
     areas = [None if mask is None else float(mask.mean()) for mask in masks]
     if any(areas):
-        table["area of the instance"] = areas
+        table[f"area of the {region}"] = areas
     for name, (title, text) in COUPLINGS.items():
         if name not in in_pixels:
             continue
@@ -220,18 +254,19 @@ def _coupling_rows(
             "" if share is None else f"{share:.0%} on {area:.0%} of the frame"
             for share, area in zip(shares, areas, strict=True)
         ]
-        rows.append(HeatRow(title, text, maps, _largest(maps), signed=True, notes=notes))
+        rows.append(HeatRow(title, text, maps, largest(maps), signed=True, notes=notes))
     return rows, table
 
 
 def _feature_rows(in_pixels: Mapping[str, list[Map]], fusion: str) -> list[HeatRow]:
-    limit = max(_largest(in_pixels[name]) for name in NORMS)
+    limit = max(largest(in_pixels[name]) for name in NORMS)
     norms = [HeatRow(*NORMS[name], in_pixels[name], limit) for name in NORMS]
     change = in_pixels["change"]
-    return [*norms, HeatRow("Change", CHANGES[fusion], change, _largest(change))]
+    return [*norms, HeatRow("Change", CHANGES[fusion], change, largest(change))]
 
 
-def _largest(maps: Sequence[Map | None]) -> float:
+def largest(maps: Sequence[Map | None]) -> float:
+    """The largest absolute value of maps."""
     return max((float(np.abs(v).max()) for v in maps if v is not None), default=0.0)
 
 
@@ -242,8 +277,11 @@ def _share(values: Map | None, mask: Mask | None) -> float | None:
     return float(np.abs(values[mask]).sum() / np.abs(values).sum())
 
 
-def _format(table: Table, captions: Sequence[str]) -> str:
-    lines = ["share of the absolute values that lies on the point's instance:"]
+def format_shares(table: Table, captions: Sequence[str], region: str) -> str:
+    """A table of shares as text; empty if it is."""
+    if not table:
+        return ""
+    lines = [f"share of the absolute values that lies on the point's {region}:"]
     lines.append(" " * 22 + "".join(f"{caption:>13}" for caption in captions))
     for name, shares in table.items():
         cells = ("" if share is None else f"{share:.1%}" for share in shares)

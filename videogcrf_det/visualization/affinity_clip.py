@@ -4,6 +4,7 @@ Letters: V frames of a clip, H x W pixels of a frame.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ class Clip(NamedTuple):
     reference: int  # that of the reference frame in the clip
     pictures: list[Picture]  # V frames (H, W, 3), RGB
     truth: list[Annotated]  # V, or none for videos that are of no data set
+    records: Sequence[Frame] = ()  # V "dataset dicts", or none
 
     def instances(self, index: int) -> dict[int, Mask]:
         """Masks (H, W) of the annotated instances of a frame by their identity in the clip."""
@@ -83,7 +85,8 @@ def clip_of_dataset(cfg: CfgNode, dataset: str, video: str | None, frame: int | 
         with named_if_unreadable(records[number]):
             pictures.append(read_image(records[number]["file_name"], "RGB"))
         truth.append(annotated(records[number], colours))
-    return Clip(name, numbers, numbers.index(frame), pictures, truth)
+    shown_records = [records[number] for number in numbers]
+    return Clip(name, numbers, numbers.index(frame), pictures, truth, shown_records)
 
 
 def _shows_instance(record: Frame) -> bool:
@@ -132,15 +135,9 @@ def choose_point(clip: Clip, point: Point | None, model: ClipRCNN, inputs: list[
     Raises:
         InputError: the point is outside the frame, or nothing is annotated or detected.
     """
-    height, width = clip.pictures[clip.reference].shape[:2]
-    where = f"frame {clip.numbers[clip.reference]} of {clip.name!r}"
     if point is not None:
-        if 0 <= point[0] < width and 0 <= point[1] < height:
-            return point
-        raise InputError(
-            f"--point {point[0]},{point[1]} is outside {where}, which has {width} x {height} "
-            f"pixels: give x from 0 to {width - 1} and y from 0 to {height - 1}"
-        )
+        check_point(clip, point)
+        return point
     masks = list(clip.instances(clip.reference).values())
     if not masks:
         (outputs,) = model([{"frames": inputs}])
@@ -148,8 +145,24 @@ def choose_point(clip: Clip, point: Point | None, model: ClipRCNN, inputs: list[
         if found.has("pred_masks"):
             masks = list(found[found.scores >= MIN_SCORE].pred_masks.numpy())
     if not any(mask.any() for mask in masks):
+        where = reference_name(clip)
         raise InputError(f"nothing is annotated or detected in {where}: name a point, --point X,Y")
     return centre_point(max(masks, key=np.count_nonzero))
+
+
+def check_point(clip: Clip, point: Point) -> None:
+    """Raise InputError for a point that is outside the reference frame."""
+    height, width = clip.pictures[clip.reference].shape[:2]
+    if not (0 <= point[0] < width and 0 <= point[1] < height):
+        raise InputError(
+            f"--point {point[0]},{point[1]} is outside {reference_name(clip)}, which has {width} x "
+            f"{height} pixels: give x from 0 to {width - 1} and y from 0 to {height - 1}"
+        )
+
+
+def reference_name(clip: Clip) -> str:
+    """What sentences call the reference frame."""
+    return f"frame {clip.numbers[clip.reference]} of {clip.name!r}"
 
 
 def centre_point(mask: Mask) -> Point:

@@ -17,8 +17,10 @@ from videogcrf_det.visualization.couplings import Map
 from videogcrf_det.visualization.overlay import Picture
 
 INK, PALE, EMPTY = "#1b1f24", "#656d76", "#f3f4f6"
-# inches: the left column, the colour bars, between cells, above and below the grid
-LABELS, BARS, GAP, TOP, BOTTOM = 2.3, 0.65, 0.07, 0.88, 0.72
+# inches: the left column, the colour bars, between cells, above the grid; margins
+LABELS, BARS, GAP, TOP, MARGIN = 2.3, 0.65, 0.07, 0.88, 0.15
+# inches: a line of the footer, a row of the legend, a letter in it
+LINE, ROW, LETTER = 0.16, 0.24, 0.08
 
 
 class PictureRow(NamedTuple):
@@ -52,6 +54,7 @@ class Grid(NamedTuple):
     reference: int  # the frame that has the point
     point: tuple[int, int]  # x, y in pixels
     footer: str
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()  # names of RGB colours in pictures
 
 
 def draw_grid(grid: Grid) -> Figure:
@@ -63,7 +66,10 @@ def draw_grid(grid: Grid) -> Figure:
     pitch = max(cell_height, 0.95) + GAP  # the text beside a row needs its room
     right = LABELS + columns * (cell_width + GAP)
     total_width = max(right + BARS, 7.0)  # for the texts above and below
-    total_height = TOP + len(grid.rows) * pitch + BOTTOM
+    names = _place_names(grid, total_width)
+    bottom = TOP + len(grid.rows) * pitch + 0.06
+    foot = bottom + max((y + ROW for _, y in names), default=0.0)
+    total_height = foot + LINE * (grid.footer.count("\n") + 1) + MARGIN
     figure = Figure(figsize=(total_width, total_height), facecolor="white")
 
     def write(x: float, y: float, text: str, **options: Any) -> None:
@@ -79,17 +85,21 @@ def draw_grid(grid: Grid) -> Figure:
         axes.spines[:].set_linewidth(0.6)
         return axes
 
-    write(0.15, 0.14, grid.title, size=13, weight="bold", parse_math=False)
-    write(0.15, 0.40, grid.subtitle, color=PALE, parse_math=False)
-    write(0.15, TOP + len(grid.rows) * pitch + 0.06, grid.footer, color=PALE, size=8)
+    write(MARGIN, 0.14, grid.title, size=13, weight="bold", parse_math=False)
+    write(MARGIN, 0.40, grid.subtitle, color=PALE, parse_math=False)
+    write(MARGIN, foot, grid.footer, color=PALE, size=8)
+    for (name, colour), (x, y) in zip(grid.legend, names, strict=True):
+        swatch = place(x, bottom + y + 0.03, 0.13, 0.13)
+        swatch.set_facecolor("#{:02x}{:02x}{:02x}".format(*colour))
+        write(x + 0.2, bottom + y + 0.02, name, size=8.5, parse_math=False)
     for index, caption in enumerate(grid.captions):
         middle = LABELS + index * (cell_width + GAP) + cell_width / 2
         weight = "bold" if index == grid.reference else "normal"
         write(middle, TOP - 0.2, caption, ha="center", weight=weight)
     for number, row in enumerate(grid.rows):
         top = TOP + number * pitch
-        write(0.15, top + 0.03, row.title, size=10.5, weight="bold")
-        write(0.15, top + 0.27, row.text, color=PALE)
+        write(MARGIN, top + 0.03, row.title, size=10.5, weight="bold")
+        write(MARGIN, top + 0.27, row.text, color=PALE)
         for index in range(columns):
             axes = place(LABELS + index * (cell_width + GAP), top, cell_width, cell_height)
             _fill_cell(axes, grid, row, index)
@@ -100,6 +110,13 @@ def draw_grid(grid: Grid) -> Figure:
             bar.locator_params(nbins=5)
             bar.tick_params(labelsize=7.5, width=0.6, length=2.5, color=PALE, labelcolor=INK)
     return figure
+
+
+def _place_names(grid: Grid, width: float) -> list[tuple[float, float]]:
+    """Where names of a legend are, in inches from the left and from its top."""
+    pitch = 0.4 + LETTER * max((len(name) for name, _ in grid.legend), default=0)
+    columns = max(1, int((width - MARGIN) / pitch))
+    return [(MARGIN + i % columns * pitch, i // columns * ROW) for i in range(len(grid.legend))]
 
 
 def _scale(row: HeatRow) -> tuple[Normalize, str]:

@@ -17,8 +17,8 @@ from videogcrf_det.modeling import VideoGCRFBackbone
 Map = NDArray[np.floating]
 
 
-class PointAffinity(NamedTuple):
-    """The couplings of one cell of a frame v, and what the field makes of the features.
+class Couplings(NamedTuple):
+    """The couplings of one cell of a frame v, for one label where labels have their own.
 
     With ``e`` one at the cell and zero elsewhere, the cell's row (and column) of ``H`` is
     ``lam e + spatial + temporal``. Its own entry is among them: it is coupled to itself as well.
@@ -27,9 +27,58 @@ class PointAffinity(NamedTuple):
     spatial: Map | None  # (V, h, w), A_v' A_v in frame v, else 0; None without spatial terms
     temporal: Map | None  # (V, h, w), W[v, u] T_v' T_u; None without temporal terms
     influence: Map  # (V, h, w), e - lam H^-1 e: what the cell's b - lam x is made of
+
+
+class PointAffinity(NamedTuple):
+    """The couplings of one cell, and what the field makes of the features."""
+
+    spatial: Map | None  # as in Couplings
+    temporal: Map | None
+    influence: Map
     unary: Map  # (V, h, w), norm of the features b over their channels
     inferred: Map  # (V, h, w), norm of lam x
     change: Map  # (V, h, w), norm of output - b, in percent of that of b
+
+
+@torch.no_grad()
+def cell_couplings(
+    field: VideoGCRF,
+    spatial: Tensor | None,
+    temporal: Tensor | None,
+    size: tuple[int, int],
+    reference: int,
+    cell: tuple[int, int],
+    label: int = 0,
+) -> Couplings:
+    """The couplings that inference uses, of one cell with all others.
+
+    Args:
+        field: in evaluation mode.
+        spatial, temporal: (V, D, L h w) as its ``embeddings`` gives them; L is 1 for the layout
+            "shared".
+        size: h and w.
+        reference: v, from 0 to V - 1.
+        cell: row and column in the feature map.
+        label: the one whose couplings with itself are shown.
+    """
+    (frames,) = {len(values) for values in (spatial, temporal) if values is not None}
+    weights = field.coupling(frames)[reference]
+
+    def products(embeddings: Tensor | None, weights: Tensor) -> Map | None:
+        if embeddings is None or not weights.any():
+            return None
+        maps = embeddings.unflatten(2, (field.num_labels, *size))[:, :, label]
+        at_cell = maps[reference, :, cell[0], cell[1]]
+        return _numpy(torch.einsum("v,d,vdhw->vhw", weights.to(maps), at_cell, maps))
+
+    unit = torch.zeros(frames, field.num_labels, *size, device=field.log_lam.device)
+    unit[reference, label, cell[0], cell[1]] = 1
+    influence = unit - field.smooth(unit, spatial, temporal, [frames])
+    return Couplings(
+        products(spatial, torch.eye(frames)[reference]),
+        products(temporal, weights),
+        _numpy(influence[:, label]),
+    )
 
 
 @torch.no_grad()
@@ -40,7 +89,7 @@ def point_affinity(
     reference: int,
     cell: tuple[int, int],
 ) -> PointAffinity:
-    """The couplings that inference uses, of one cell.
+    """The couplings of one cell of a detector's features.
 
     Args:
         backbone: in evaluation mode.
@@ -52,30 +101,16 @@ def point_affinity(
     field = backbone.gcrf[feature]
     assert isinstance(field, VideoGCRF)
     features = backbone.bottom_up(images.tensor)
-    spatial, temporal = backbone.embeddings(features, images.image_sizes)[feature]
+    maps = backbone.embeddings(features, images.image_sizes)[feature]
+    spatial, temporal = (None if each is None else each.flatten(2) for each in maps)
     unary = features[feature]
-    at_cell = (reference, slice(None), *cell)
-
-    def products(embeddings: Tensor | None, weights: Tensor) -> Map | None:
-        if embeddings is None or not weights.any():
-            return None
-        maps = torch.einsum("v,d,vdhw->vhw", weights, embeddings[at_cell], embeddings)
-        return _numpy(maps)
-
-    def smooth(values: Tensor) -> Tensor:
-        a, t = (None if maps is None else maps.flatten(2) for maps in (spatial, temporal))
-        return field.smooth(values, a, t, [len(values)])
-
-    same_frame = torch.eye(len(unary))[reference].to(unary)
-    unit = torch.zeros_like(unary[:, :1])
-    unit[at_cell] = 1
-    inferred = smooth(unary)
+    size = (unary.shape[2], unary.shape[3])
+    couplings = cell_couplings(field, spatial, temporal, size, reference, cell)
+    inferred = field.smooth(unary, spatial, temporal, [len(unary)])
     norm = unary.norm(dim=1)
     change = (field.fuse(unary, inferred) - unary).norm(dim=1)
     return PointAffinity(
-        products(spatial, same_frame),
-        products(temporal, field.coupling(len(unary)).to(unary)[reference]),
-        _numpy((unit - smooth(unit))[:, 0]),
+        *couplings,
         _numpy(norm),
         _numpy(inferred.norm(dim=1)),
         _numpy(100 * change / norm.clamp(min=torch.finfo(norm.dtype).tiny)),

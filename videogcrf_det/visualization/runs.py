@@ -58,7 +58,7 @@ def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
             f"{folder} is no folder: name the OUTPUT_DIR of a training or of an evaluation"
         )
     if dataset is None:
-        dataset = _only_dataset(folder)
+        dataset = only_dataset(folder)
     inference = folder / "inference" / dataset
     if not (inference / RESULTS).is_file():
         raise InputError(
@@ -76,12 +76,17 @@ def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
     )
 
 
-def _only_dataset(folder: Path) -> str:
-    names = sorted(path.parent.name for path in folder.glob(f"inference/*/{RESULTS}"))
+def only_dataset(folder: Path, results: str = RESULTS) -> str:
+    """The only data set that an OUTPUT_DIR has an evaluation's file of results of.
+
+    Raises:
+        InputError: there are none or several.
+    """
+    names = sorted(path.parent.name for path in folder.glob(f"inference/*/{results}"))
     if not names:
         raise InputError(
-            f"{folder} has no inference/<data set>/{RESULTS}: evaluate the model with "
-            "tools/train_net.py --eval-only"
+            f"{folder} has no inference/<data set>/{results}: name the OUTPUT_DIR of a model, and "
+            "evaluate it with train_net.py --eval-only"
         )
     if len(names) > 1:
         raise InputError(

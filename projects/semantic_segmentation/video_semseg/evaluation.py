@@ -114,8 +114,8 @@ def mean_iou(matrix: NDArray[np.int64]) -> float | None:
 def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str, float]:
     """The accuracy of the pairwise objective on videos, in percent, with that of chance.
 
-    Videos are cut into clips of the model's length; each clip counts the same. The pairs are drawn
-    with a seed of their own.
+    Videos are cut into clips of the model's length; each clip that has pairs counts the same. The
+    pairs are drawn with a seed of their own.
 
     Args:
         model: in evaluation mode.
@@ -127,7 +127,8 @@ def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str,
         for video in (video for batch in videos for video in batch):
             for clip in _clips(video["frames"], model.num_frames):
                 for name, result in model.pairwise(clip).items():
-                    found.setdefault(name, []).append(result.accuracy.item())
+                    if result.accuracy.isfinite():
+                        found.setdefault(name, []).append(result.accuracy.item())
     parts = comm.gather(found, dst=0)
     if not comm.is_main_process():
         return {}

@@ -4,9 +4,9 @@ Letters: M frames of all clips of a batch, V frames of a clip, L labels, H x W a
 h x w its feature map, P = h w.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +25,12 @@ from videogcrf_det.config import gcrf_options
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
+from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
 
 
-class _FrameTerms(NamedTuple):
+class FrameTerms(NamedTuple):
     """What a frame contributes to the system of every window that it is in."""
 
     unary: Tensor  # (1, L, h, w)
@@ -174,7 +175,8 @@ class VideoSegmentor(nn.Module):
             found = self._pairwise(features, images, labels, lengths)
             storage = get_event_storage()
             for name, result in found.items():
-                storage.put_scalar(f"pairwise/{name}_accuracy", result.accuracy.item())
+                if result.accuracy.isfinite():
+                    storage.put_scalar(f"{name}_accuracy", result.accuracy.item())
             return {f"loss_{name}": result.loss for name, result in found.items()}
         scores = self.head(features[self.unary_feature])
         if self.phase == "joint":
@@ -198,7 +200,8 @@ class VideoSegmentor(nn.Module):
     def _pairwise(
         self, features: dict[str, Tensor], images: ImageList, labels: Tensor, lengths: list[int]
     ) -> dict[str, PairwiseResult]:
-        """The pairwise objective, mean over the clips; labels (M, H, W)."""
+        """The pairwise objective, mean over the clips (accuracy: those with pairs); labels
+        (M, H, W)."""
         source = features[self.embedding_feature]
         spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
         at_cells = F.interpolate(labels[:, None].float(), source.shape[2:], mode="nearest-exact")
@@ -216,7 +219,7 @@ class VideoSegmentor(nn.Module):
             ]
             found[name] = PairwiseResult(
                 torch.stack([result.loss for result in results]).mean(),
-                torch.stack([result.accuracy for result in results]).mean(),
+                torch.stack([result.accuracy for result in results]).nanmean(),
             )
         return found
 
@@ -249,12 +252,8 @@ class VideoSegmentor(nn.Module):
         versions = [
             (scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip]
         ]
-        originals, *copies = itertools.tee(frames, 1 + len(versions))
-        scores = [
-            self._scores(copy, *version) for copy, version in zip(copies, versions, strict=True)
-        ]
-        # the scores first: they read ahead, and the originals keep what was read
-        for *of_versions, frame in zip(*scores, originals, strict=True):
+        functions = [partial(self._scores, scale=scale, flip=flip) for scale, flip in versions]
+        for frame, scores in in_step(frames, functions):
             probabilities = [
                 F.interpolate(
                     found.flip(3) if flip else found,
@@ -262,7 +261,7 @@ class VideoSegmentor(nn.Module):
                     mode="bilinear",
                     align_corners=False,
                 ).softmax(1)
-                for found, (_, flip) in zip(of_versions, versions, strict=True)
+                for found, (_, flip) in zip(scores, versions, strict=True)
             ]
             mean = torch.cat(probabilities).mean(0)
             yield {"sem_seg": self._post_process(mean, frame) if self.dense_crf else mean}
@@ -275,12 +274,12 @@ class VideoSegmentor(nn.Module):
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
         """Scores (1, L, h, w) of frames, of the unaries or of windows, averaged."""
-        terms = (self._terms(frame, scale, flip) for frame in _of_one_size(frames))
+        terms = (self.frame_terms(frame, scale, flip) for frame in _of_one_size(frames))
         if self.phase == "unary":
             yield from (item.unary for item in terms)
             return
 
-        def smooth(window: list[_FrameTerms]) -> Sequence[Tensor]:
+        def smooth(window: list[FrameTerms]) -> Sequence[Tensor]:
             unary, spatial, temporal = (
                 None if parts[0] is None else torch.cat(parts)
                 for parts in zip(*window, strict=True)
@@ -290,7 +289,8 @@ class VideoSegmentor(nn.Module):
         for item, smoothed in average_windows(terms, smooth, self.num_frames, self.window_step):
             yield self.crf.fuse(item.unary, smoothed)
 
-    def _terms(self, frame: Frame, scale: float, flip: bool) -> _FrameTerms:
+    def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
+        """The unaries and, except in phase "unary", the embeddings of a frame."""
         image = frame["image"].to(self.device).float()
         if scale != 1:
             image = F.interpolate(
@@ -300,9 +300,9 @@ class VideoSegmentor(nn.Module):
         features = self.backbone(images.tensor)
         unary = self.head(features[self.unary_feature])
         if self.phase == "unary":
-            return _FrameTerms(unary, None, None)
+            return FrameTerms(unary, None, None)
         source = features[self.embedding_feature]
-        return _FrameTerms(unary, *self.crf.embeddings(source, self._cells(images, source)))
+        return FrameTerms(unary, *self.crf.embeddings(source, self._cells(images, source)))
 
     def _images(self, frames: list[Frame]) -> ImageList:
         normalised = [

@@ -55,7 +55,11 @@ def test_by_hand(room):
     predictions[5][truth[5] == 1] = 2  # one box of eight is taken for a ball
     boxes, balls = (truth == 1).sum(), (truth == 2).sum()
     lost = (truth[5] == 1).sum()
-    iou = {"floor": 100.0, "box": 100 * (boxes - lost) / boxes, "ball": 100 * balls / (balls + lost)}
+    iou = {
+        "floor": 100.0,
+        "box": 100 * (boxes - lost) / boxes,
+        "ball": 100 * balls / (balls + lost),
+    }
     figures, sequences = evaluate(room, predictions)
     assert {name: figures[f"IoU-{name}"] for name in iou} == pytest.approx(iou)
     assert figures["mIoU"] == pytest.approx(sum(iou.values()) / 3)

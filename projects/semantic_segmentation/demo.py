@@ -1,0 +1,64 @@
+"""Segment a video, and draw the labels over it."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python demo.py --config-file FILE --input street.mp4 --output segmented.mp4 \\
+        --opts MODEL.WEIGHTS output/CamVid/quick_R_50_3f/joint/model_final.pth
+    python demo.py --config-file FILE --input frames/ --fps 24 --output segmented/ \\
+        --labels labels/ --opts MODEL.WEIGHTS model_final.pth
+    python demo.py --config-file FILE --input 0 --output camera.mp4 --compare-baseline \\
+        --opts MODEL.WEIGHTS model_final.pth
+
+MODEL.PHASE unary leaves the random field out. Ctrl-C stops early and keeps what there is.
+"""
+
+
+def main() -> None:
+    from video_semseg.config import add_semantic_config
+    from video_semseg.demo import run_demo
+    from video_semseg.drawing import OPACITY
+
+    from videogcrf_det.engine import build_cfg
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="OUTPUT", help="an .mp4 file, or a folder for PNG files"
+    )
+    parser.add_argument("--labels", metavar="FOLDER", help="gets the label maps as indexed PNGs")
+    parser.add_argument(
+        "--compare-baseline",
+        action="store_true",
+        help="show what the unaries of the same weights say on their own beside it",
+    )
+    parser.add_argument(
+        "--opacity", type=float, default=OPACITY, metavar="P", help="default: %(default)s"
+    )
+    parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    run_demo(
+        build_cfg(args.config_file, args.opts, add_semantic_config),
+        args.input,
+        args.output,
+        compare_baseline=args.compare_baseline,
+        labels=args.labels,
+        opacity=args.opacity,
+        fps=args.fps,
+        max_frames=args.max_frames,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,142 @@
+"""What every demo does: read a video, predict in constant memory, write what was drawn."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.streams import in_step
+from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
+from videogcrf_det.visualization.overlay import Picture
+
+# tqdm's own, but with frames per second also where that is less than one
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+# takes the (H, W, 3) BGR frames of a video, gives pairs of each frame and what it predicts
+Predictor = Callable[[Iterable[NDArray[np.uint8]]], Iterator[tuple[NDArray[np.uint8], Any]]]
+# gets the number and the time of a frame, and the predictions that were drawn over it
+Keeper = Callable[[int, Fraction, list[Any]], None]
+
+
+def check_paths(source: str | Path, output: Path, max_frames: int | None) -> None:
+    """Raise InputError for options of a demo that cannot be used."""
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"--max-frames must be at least 1, got {max_frames}")
+    if output.suffix.lower() not in (".mp4", "") and not output.is_dir():
+        raise InputError(f"--output must be an .mp4 file or a folder, got {output}")
+    if output.suffix.lower() == ".mp4" and output.is_dir():
+        raise InputError(f"--output {output} is a folder: name a file, or a folder without .mp4")
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise InputError(f"--output {output} is the input: name another file")
+
+
+def changed_cfg(cfg: CfgNode, *pairs: Any) -> CfgNode:
+    """A frozen copy of a config with other values of some keys."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(list(pairs))
+    cfg.freeze()
+    return cfg
+
+
+def write_predictions(
+    video: InputVideo,
+    predictors: Sequence[Predictor],
+    draw: Callable[[Picture, list[Any]], Picture],
+    output: Path,
+    *,
+    max_frames: int | None = None,
+    keep: AbstractContextManager[Keeper] | None = None,
+    kept: str | Path | None = None,
+) -> None:
+    """Predict on a video and write what is drawn, in constant memory.
+
+    What was done before Ctrl-C, or before the input breaks off, is written; nothing is, if
+    something else goes wrong.
+
+    Args:
+        video: its frames.
+        predictors: run in lockstep.
+        draw: makes the picture of a frame (H, W, 3), RGB, and of what each predictor found on it.
+        output: an mp4 file, or a new folder for PNG files.
+        max_frames: stop after so many.
+        keep: writes something else as well, which is whole or absent like the pictures.
+        kept: the file or folder of that.
+
+    Raises:
+        InputError: there are no frames, or only a part of the video could be read.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    total = min(filter(None, (video.num_frames, max_frames)), default=None)
+    found = predict_in_step(islice(video, max_frames), predictors)
+    bar = tqdm(found, desc=video.name, total=total, unit=" frames", bar_format=BAR)
+    keep = contextlib.nullcontext(lambda *_: None) if keep is None else keep
+    count = 0
+    with _noting_interrupts(output) as interrupted:
+        with bar, _pictures(output, video.rate) as write, keep as add:
+            for frame, predictions in bar:
+                write(draw(frame.image, predictions), frame.time)
+                add(count, frame.time, predictions)
+                count += 1
+                if interrupted():
+                    break
+            if not count:
+                raise InputError(video.damage or f"there are no frames in {video.name}")
+        print(f"wrote {count} frames to {output}" + (f", {kept}" if kept else ""))
+    if interrupted():
+        raise KeyboardInterrupt
+    if video.damage:
+        raise InputError(f"{video.damage} ({output} shows what there was)")
+
+
+def predict_in_step(
+    frames: Iterable[Frame], predictors: Sequence[Predictor]
+) -> Iterator[tuple[Frame, list[Any]]]:
+    """Every frame with what each of the predictors finds on it, which run in lockstep."""
+
+    def of_images(predict: Predictor) -> Callable[[Iterator[Frame]], Iterator[Any]]:
+        return lambda source: predict(frame.image[:, :, ::-1] for frame in source)
+
+    for frame, found in in_step(frames, [of_images(predictor) for predictor in predictors]):
+        yield frame, [prediction for _, prediction in found]
+
+
+@contextlib.contextmanager
+def _pictures(output: Path, rate: Fraction) -> Iterator[Callable[[Picture, Fraction], None]]:
+    """Yield a function that writes a picture and the time at which it is shown."""
+    if output.suffix.lower() == ".mp4":
+        with VideoWriter(output, rate) as video:
+            yield video.write
+    else:
+        with frame_folder(output) as write:
+            yield lambda picture, _: write(picture)
+
+
+@contextlib.contextmanager
+def _noting_interrupts(output: Path) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed; pressed again, it does as usual."""
+    pressed = False
+
+    def note(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, usual)
+        again = f"Ctrl-C again, and {output} is not written"
+        tqdm.write(f"stopping after this frame; {again}", file=sys.stderr)
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
