@@ -1,0 +1,303 @@
+"""What is run, what is left out, and what the table says in the end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.ablation.conftest import read_json, row, starts
+from tests.conftest import CONFIG, train_net
+from videogcrf_det import InputError
+from videogcrf_det.ablation import load_table, plan_runs, run_ablation
+
+TOOL = Path("tools/run_ablation.py").resolve()
+SEEDS = [0, 1, 4]
+
+
+def cells(markdown):
+    """The rows of the tables of a page, each a list of its cells."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [line for line in split if not set("".join(line)) <= set(":-")]
+
+
+def table_md(folder):
+    return cells((folder / "out" / "table.md").read_text())
+
+
+def test_what_is_done_is_left_out(folder, write, capsys):
+    path = write()
+    run_ablation(path)
+    run_ablation(path)
+    assert starts(folder, "A/seed0") == starts(folder, "B/seed0") == ["new"]
+    assert table_md(folder) == [["", "mIoU"], ["A", "10.0"], ["B", "20.0"]]
+    assert cells(capsys.readouterr().out)[1:3] == [["A", "10.0"], ["B", "20.0"]]
+    assert not list(folder.rglob(".*")), "temporary files"
+
+
+def test_some_rows(folder, write):
+    path = write()
+    run_ablation(path, rows=["B"])
+    assert starts(folder, "A/seed0") == []
+    assert table_md(folder)[1:] == [["A", "–"], ["B", "20.0"]]  # noqa: RUF001
+    assert "1 of 2 runs are done" in (folder / "out" / "table.md").read_text()
+    with pytest.raises(InputError, match="no row 'C': there are A, B"):
+        run_ablation(path, rows=["C"])
+
+
+def test_table_only_and_dry_run_train_nothing(folder, write, capsys):
+    path = write()
+    run_ablation(path, dry_run=True)
+    assert not (folder / "out").exists()
+    run_ablation(path, table_only=True)
+    assert table_md(folder)[1:] == [["A", "–"], ["B", "–"]]  # noqa: RUF001
+    run_ablation(path, rows=["A"])
+    capsys.readouterr()
+    run_ablation(path, dry_run=True)
+    out = capsys.readouterr().out
+    assert "A, seed 0 (done)" in out
+    assert "B, seed 0 (to do)" in out
+    assert "VALUE 20 SEED 0 OUTPUT_DIR out/B/seed0" in out
+    assert starts(folder, "B/seed0") == []
+
+
+def test_mean_and_spread_over_seeds(folder, write):
+    """10 + 2 x (0, 1, 4) by hand: squared differences to 40 / 3 of 100 / 9, 16 / 9, 196 / 9."""
+    path = write(seeds=SEEDS, columns={"mIoU": {"path": "results.sem_seg.mIoU", "format": ".3f"}})
+    run_ablation(path)
+    values = [10, 12, 18]
+    mean, spread = 40 / 3, (312 / 9 / 2) ** 0.5
+    assert table_md(folder)[:2] == [["", "mIoU", "seeds"], ["A", "13.333 ± 4.163", "3"]]
+    content = read_json(folder)["rows"]["A"]
+    assert content["mean"] == {"mIoU": pytest.approx(mean)}
+    assert content["spread"] == {"mIoU": pytest.approx(spread)}
+    found = {run["seed"]: run["values"]["mIoU"] for run in content["runs"]}
+    assert found == dict(zip(SEEDS, values, strict=True))
+    for run in content["runs"]:
+        assert run["file"] == f"out/A/seed{run['seed']}/inference/fake/evaluation.json"
+        results = json.loads((folder / run["file"]).read_text())["results"]
+        assert results["sem_seg"]["mIoU"] == run["values"]["mIoU"]
+    assert "seeds 0, 1, 4" in (folder / "out" / "table.md").read_text()
+
+
+def test_a_failing_row_does_not_keep_the_others(folder, write, capsys):
+    path = write(rows=[row("A", 0), row("B", 20), row("C", "nothing")])
+    (folder / "broken").touch()
+    with pytest.raises(InputError, match=r"2 of 3 runs failed, A, seed 0 for one: .*out/A/seed0"):
+        run_ablation(path)
+    out = capsys.readouterr().out
+    assert "A, seed 0: failed, exit code 1: error: out of paint (out/A/seed0/output.log)" in out
+    assert "C, seed 0: failed, it ended without writing out/C/seed0/inference" in out
+    assert table_md(folder)[1:] == [["A", "–"], ["B", "20.0"], ["C", "–"]]  # noqa: RUF001
+
+    (folder / "broken").unlink()
+    run_ablation(path, rows=["A"])
+    assert starts(folder, "A/seed0") == ["new", "again"]
+    assert starts(folder, "B/seed0") == ["new"]
+    assert table_md(folder)[1] == ["A", "0.0"]
+
+
+def test_a_result_of_an_interrupted_run_is_not_taken(folder, write):
+    """TEST.EVAL_PERIOD writes result files on the way."""
+    path = write()
+    run_ablation(path)
+    record = folder / "out/A/seed0/run.json"
+    record.write_text(record.read_text().replace("true", "false"))
+    run_ablation(path, table_only=True)
+    assert table_md(folder)[1] == ["A", "–"]  # noqa: RUF001
+    run_ablation(path)
+    assert starts(folder, "A/seed0") == ["new", "again"]
+    (folder / "out/A/seed0/inference/fake/evaluation.json").unlink()
+    run_ablation(path)
+    assert starts(folder, "A/seed0") == ["new", "again", "again"]
+    assert starts(folder, "B/seed0") == ["new"]
+
+
+def test_a_changed_command_stops(folder, write):
+    run_ablation(write())
+    path = write(rows=[row("A", 10), row("B", 21)])
+    sentence = "the row 'B', seed 0, was made by another command .20 in place of 21.*--redo B"
+    for options in ({}, {"table_only": True}, {"redo": ["A"]}):
+        with pytest.raises(InputError, match=sentence):
+            run_ablation(path, **options)
+    assert starts(folder, "A/seed0") == ["new"]
+    (folder / "out/B/seed0/left").touch()
+    run_ablation(path, redo=["B"])
+    assert table_md(folder)[1:] == [["A", "10.0"], ["B", "21.0"]]
+    assert starts(folder, "B/seed0") == ["new"]
+    assert not (folder / "out/B/seed0/left").exists()
+
+
+def test_overrides(folder, write):
+    """Those of the call win over the table's, those of a row over both."""
+    path = write(opts={"X": 1, "Y": 1, "Z": [1, "a"]}, rows=[row("A", 10)])
+    run = plan_runs(load_table(path), {"X": "2", "VALUE": "3"})[0]
+    words = " ".join(run.command)
+    assert words.endswith("--resume X 2 Y 1 Z [1, 'a'] VALUE 10 SEED 0 OUTPUT_DIR out/A/seed0")
+    for opts, sentence in ((["X"], "1 words"), (["SEED", "1"], "--opts sets SEED.*seeds")):
+        with pytest.raises(InputError, match=sentence):
+            run_ablation(path, opts=opts)
+    run_ablation(path, opts=["X", "2"], output="elsewhere")
+    assert (folder / "elsewhere/table.md").exists()
+    assert not (folder / "out").exists()
+
+
+def test_results_elsewhere(folder, write):
+    """A row that reads what another one left, or what it has in a folder of its own."""
+    path = write(
+        rows=[
+            row("A", 10, results="{output}/A/seed{seed}"),
+            row("B", 20, results="{output}/A/seed{seed}"),
+            row("C", 30, results="{folder}/joint"),
+        ],
+        seeds=[0, 1],
+        opts={"SHARED": "{output}/all{seed}"},
+    )
+    with pytest.raises(InputError, match="C, seed 0"):
+        run_ablation(path)
+    assert table_md(folder)[1][1] == table_md(folder)[2][1] == "11.0 ± 1.4"
+    runs = plan_runs(load_table(path), {})
+    assert [run.command[run.command.index("SHARED") + 1] for run in runs[2:4]] == [
+        "out/all0",
+        "out/all1",
+    ]
+
+
+def test_columns_that_a_row_cannot_have(folder, write):
+    columns = {"mIoU": "results.sem_seg.mIoU", "chance": "results.pairwise.chance"}
+    path = write(rows=[row("A", 1, args="--phase unary"), row("B", "null")], columns=columns)
+    run_ablation(path)
+    assert table_md(folder)[1:] == [["A", "1.0", "–"], ["B", "–", "25.0"]]  # noqa: RUF001
+    assert read_json(folder)["rows"]["B"]["runs"][0]["values"] == {"mIoU": None, "chance": 25}
+
+
+def test_columns_that_are_not_there(folder, write):
+    """It is known when the last row is done, and costs no training."""
+    path = write(columns={"IoU": "results.sem_seg.mIou"})
+    run_ablation(path, rows=["A"])
+    sentence = r"has results.sem_seg.mIou, the path of the column 'IoU'.* are results.sem_seg.mIoU"
+    with pytest.raises(InputError, match=sentence):
+        run_ablation(path)
+    run_ablation(write())
+    assert starts(folder, "A/seed0") == starts(folder, "B/seed0") == ["new"]
+
+
+def test_papers_figures_have_columns_of_their_own(folder, write):
+    path = write(rows=[row("A", 10, paper={"mIoU": 11}), row("B", 20)])
+    run_ablation(path)
+    assert table_md(folder) == [
+        ["", "mIoU", "mIoU (paper)"],
+        ["A", "10.0", "11.0"],
+        ["B", "20.0", "–"],  # noqa: RUF001
+    ]
+    assert read_json(folder)["rows"]["A"]["paper"] == {"mIoU": 11}
+
+
+GRID = {
+    "rows": {"name": "frames", "values": {2: {"VALUE": 2}, 7: {"VALUE": 7}}},
+    "columns": {"name": "who", "values": {4: {"N": "4"}, "fc": {"N": "fc"}}},
+    "same": {2: {4: "fc"}},
+}
+
+
+def test_grid(folder, write):
+    path = write(rows=None, grid=GRID, columns={"twice": "results.sem_seg.twice"})
+    run_ablation(path)
+    made = sorted(p.parent.parent.name for p in folder.rglob("starts.txt"))
+    assert made == ["2xfc", "7x4", "7xfc"]
+    assert table_md(folder) == [["", "4", "fc"], ["2", "4.0", "4.0"], ["7", "14.0", "14.0"]]
+    content = read_json(folder)
+    assert content["grid"]["cells"]["2"] == {"4": "2xfc", "fc": "2xfc"}
+    assert "N 4" in " ".join(content["rows"]["7x4"]["runs"][0]["command"])
+
+
+def test_plots(folder, write):
+    """Of several seeds, and of a grid with an empty cell; pictures are what they are called."""
+    rows = [row("A", 10, paper={"mIoU": 11}), row("B", 20)]
+    path = write(rows=rows, grid=GRID, seeds=SEEDS)
+    run_ablation(path, rows=["A", "B", "2xfc", "7x4"])
+    for name in ("table", "grid"):
+        picture = cv2.imread(str(folder / "out" / f"{name}.png"))
+        assert picture is not None
+        assert picture.std() > 5, "it is empty"
+
+
+def start_tool(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, str(TOOL), *map(str, words)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # which pytest may have been told to ignore
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(folder, write, how):
+    """The training ends as well, and the next call goes on with it."""
+    path = write()
+    (folder / "hang").touch()
+    process = start_tool(folder, path)
+    while not (folder / "pid").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in out + err
+    assert (folder / "asked").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((folder / "pid").read_text()), 0)
+
+    (folder / "hang").unlink()
+    run_ablation(path)
+    assert starts(folder, "A/seed0") == ["new", "again"]
+    assert starts(folder, "B/seed0") == ["new"]
+
+
+@pytest.mark.slow
+def test_failing_rows_end_with_2(folder, write):
+    (folder / "broken").touch()
+    process = start_tool(folder, write(rows=[row("A", 0), row("B", 1)]))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.search(r"^error: 1 of 2 runs failed", err, re.MULTILINE)
+    assert "Traceback" not in out + err
+    assert ["B", "1.0"] in cells(out)
+
+
+@pytest.mark.slow
+def test_real_training(small, mini_root, tmp_path, monkeypatch, write):
+    """tools/train_net.py, seen from the table: AP in the result file and in the table."""
+    _, _, _, *opts = train_net(small)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(mini_root.parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    opts = dict(zip(opts[::2], opts[1::2], strict=True))
+    del opts["OUTPUT_DIR"]
+    path = write(
+        command=str(TOOL.with_name("train_net.py")),
+        config=str(TOOL.parents[1] / CONFIG),
+        dataset="mini_davis_person_val",
+        opts=opts,
+        columns={"AP50": {"path": "results.segm.AP50", "format": ".3f"}},
+        rows=[{"name": "2 frames"}],
+    )
+    run_ablation(path)
+    found = json.loads(
+        (
+            tmp_path / "out/2_frames/seed0/inference/mini_davis_person_val/evaluation.json"
+        ).read_text()
+    )
+    assert table_md(tmp_path)[1] == ["2 frames", f"{found['results']['segm']['AP50']:.3f}"]
+    assert "PyTorch" in (tmp_path / "out/table.md").read_text()

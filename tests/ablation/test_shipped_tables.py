@@ -1,0 +1,93 @@
+"""The table files of the repository: what they train is there, and is what they say."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.engine import default_argument_parser
+from video_semseg.config import PHASES, add_semantic_config
+
+from videogcrf_det.ablation import load_table, plan_runs
+from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.engine import build_cfg
+from videogcrf_det.gcrf import temporal_coupling
+
+PROJECT = Path("projects/semantic_segmentation/tables")
+TABLES = [*sorted(PROJECT.glob("*.yaml")), *sorted(Path("tables").glob("*.yaml"))]
+
+
+def read(path):
+    """For each run of a table: it, its arguments and its config."""
+    semantic = path.parent == PROJECT
+    parser = default_argument_parser()
+    if semantic:
+        parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
+    for run in plan_runs(load_table(path), {}):
+        args: argparse.Namespace = parser.parse_args(run.command[1:])
+        add = add_semantic_config if semantic else add_videogcrf_config
+        yield run, args, build_cfg(args.config_file, args.opts, add)
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_commands(path):
+    table = load_table(path)
+    for run, args, cfg in read(path):
+        assert Path(run.command[0]).is_file()
+        assert args.resume
+        assert str(run.folder) == cfg.OUTPUT_DIR
+        assert run.seed == cfg.SEED
+        assert table.dataset in cfg.DATASETS.TEST
+        if path.parent == PROJECT:
+            # results are where the last phase leaves them
+            phase = "joint" if args.phase == "all" else args.phase
+            shared = cfg.PHASES.UNARY.OUTPUT_DIR if phase == "unary" else ""
+            left = Path(shared) if shared else run.folder / phase
+            assert run.results == left / "inference" / table.dataset / "evaluation.json"
+
+
+@pytest.mark.parametrize("name", ["camvid", "camvid_quick"])
+def test_camvid(name):
+    """Equally many frames, the same unaries, and the context that the row is called by."""
+    found = {run.row.name: (args, cfg) for run, args, cfg in read(PROJECT / f"{name}.yaml")}
+    assert list(found) == ["base", "DenseCRF", "spatial", "2 frames", "3 frames"]
+    unaries = found["base"][1].PHASES.UNARY.OUTPUT_DIR
+    context = {"spatial": (1, 0), "2 frames": (2, 128), "3 frames": (3, 128)}
+    for row, expected in context.items():
+        args, cfg = found[row]
+        frames = cfg.INPUT.CLIP.NUM_FRAMES
+        assert (frames, cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM) == expected
+        assert args.phase == "all"
+        assert unaries == cfg.PHASES.UNARY.OUTPUT_DIR
+        for phase in (cfg.PHASES.PAIRWISE, cfg.PHASES.JOINT):
+            assert phase.IMS_PER_BATCH * frames == 6
+    args, cfg = found["DenseCRF"]
+    assert args.eval_only
+    assert cfg.TEST.DENSE_CRF
+    assert f"{unaries}/model_final.pth" == cfg.MODEL.WEIGHTS
+    assert not cfg.PHASES.UNARY.OUTPUT_DIR, "it would overwrite the base network's figures"
+
+
+def test_embeddings():
+    runs = [cfg for run, _, cfg in read(PROJECT / "davis_person_embeddings.yaml")][1:]
+    sizes = {(c.MODEL.VIDEO_GCRF.SPATIAL_DIM, c.MODEL.VIDEO_GCRF.TEMPORAL_DIM) for c in runs}
+    assert sizes == {(s, t) for s in (64, 128, 256, 512) for t in (64, 128, 256, 512)}
+
+
+def test_context():
+    """Cells share a training where, and only where, they couple the same frames."""
+    path = PROJECT / "davis_person_context.yaml"
+    grid = load_table(path).grid
+    assert grid.rows == ("2", "3", "4", "7")
+    assert grid.columns == ("2", "4", "6ms", "fc")
+    for row in grid.rows:
+        for one in grid.columns:
+            for other in grid.columns:
+                equal = torch.equal(*(temporal_coupling(int(row), n) for n in (one, other)))
+                assert equal == (grid.cells[row, one] == grid.cells[row, other]), (row, one, other)
+    for run, _, cfg in read(path):
+        if run.row.name == "base":
+            continue
+        row, _, column = run.row.name.partition("x")
+        assert (int(row), column) == (cfg.INPUT.CLIP.NUM_FRAMES, cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD)
+        assert 12 <= cfg.PHASES.JOINT.IMS_PER_BATCH * int(row) <= 14

@@ -1,0 +1,224 @@
+"""From result files to a table."""
+
+import difflib
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tabulate import tabulate
+
+from videogcrf_det.ablation.runs import Run
+from videogcrf_det.ablation.table_file import Column, Table
+from videogcrf_det.errors import InputError
+
+MISSING = "–"  # noqa: RUF001 - an en dash
+
+
+class Summary(NamedTuple):
+    """The mean over seeds, and the sample standard deviation where there are several."""
+
+    mean: float
+    spread: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of a run.
+
+    Attributes:
+        values: by heading; None is an undefined figure. Headings are absent where the run has no
+            such figure, as the base network has none of couplings.
+        paths: of all figures that its file has.
+        versions: what it ran with.
+    """
+
+    run: Run
+    values: dict[str, float | None]
+    paths: tuple[str, ...]
+    versions: dict[str, str]
+
+
+class Results:
+    """The outcomes of a table as far as there are some."""
+
+    def __init__(self, table: Table, runs: Sequence[Run]) -> None:
+        """
+        Raises:
+            InputError: a result file cannot be read, or all are there and a column is in none.
+        """
+        self.table = table
+        self.outcomes: dict[str, list[Outcome]] = {}
+        for run in runs:
+            if run.state == "done":
+                outcome = read_outcome(run, table.columns)
+                self.outcomes.setdefault(run.row.name, []).append(outcome)
+        if all(run.state == "done" for run in runs):
+            for column in table.columns:
+                self._check_column(column)
+
+    def _check_column(self, column: Column) -> None:
+        """Raise InputError if no run has the column's figure."""
+        paths = {path for rows in self.outcomes.values() for o in rows for path in o.paths}
+        if column.path not in paths:
+            nearest = difflib.get_close_matches(column.path, sorted(paths), cutoff=0)
+            raise InputError(
+                f"no result file of the table has {column.path}, the path of the column "
+                f"{column.heading!r}: the nearest that they have are {', '.join(nearest)}; correct "
+                f"it in {self.table.path}"
+            )
+
+    def values(self, name: str, column: Column) -> list[float]:
+        """The figures of a row by seed; empty unless all its finished runs have one."""
+        values = [o.values.get(column.heading) for o in self.outcomes.get(name, ())]
+        known = [value for value in values if value is not None]
+        return known if len(known) == len(values) else []
+
+    def summary(self, name: str, column: Column) -> Summary | None:
+        """Mean and spread of a row; None if there is nothing."""
+        values = self.values(name, column)
+        if not values:
+            return None
+        return Summary(
+            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+        )
+
+    def markdown(self, command: str) -> str:
+        """The table as a page.
+
+        Args:
+            command: what made it.
+        """
+        table = self.table
+        parts = [f"# {table.title}"]
+        if table.rows:
+            parts.append(self._rows())
+        if table.grid:
+            parts += [self._grid(column) for column in table.columns]
+        parts.append(self._notes())
+        parts.append(f"    {command}")
+        return "\n\n".join(parts) + "\n"
+
+    def _rows(self) -> str:
+        table, several = self.table, len(self.table.seeds) > 1
+        paper = [c for c in table.columns if any(c.heading in row.paper for row in table.rows)]
+        headers = ["", *(c.heading for c in table.columns)]
+        headers += ["seeds"] * several + [f"{c.heading} (paper)" for c in paper]
+        lines = []
+        for row in table.rows:
+            cells = [row.name, *(self.cell(row.name, column) for column in table.columns)]
+            cells += [str(len(self.outcomes.get(row.name, ())))] * several
+            for column in paper:
+                value = row.paper.get(column.heading)
+                cells.append(MISSING if value is None else format(value, column.format))
+            lines.append(cells)
+        return _pipe(headers, lines)
+
+    def _grid(self, column: Column) -> str:
+        grid = self.table.grid
+        assert grid is not None
+        lines = [
+            [row, *(self.cell(grid.cells[row, other], column) for other in grid.columns)]
+            for row in grid.rows
+        ]
+        down, across = grid.names
+        return f"{column.heading}, {down} down, {across} across:\n\n" + _pipe(
+            ["", *grid.columns], lines
+        )
+
+    def cell(self, name: str, column: Column) -> str:
+        """Mean and spread of a row to read."""
+        summary = self.summary(name, column)
+        if summary is None:
+            return MISSING
+        text = format(summary.mean, column.format)
+        if summary.spread is not None:
+            text += f" ± {summary.spread:{column.format}}"
+        return text
+
+    def _notes(self) -> str:
+        table = self.table
+        names = [row.name for row in (*table.rows, *table.cells)]
+        done = sum(len(outcomes) for outcomes in self.outcomes.values())
+        seeds = ", ".join(map(str, table.seeds))
+        if len(table.seeds) > 1:
+            notes = [f"Means ± sample standard deviations over the seeds {seeds}"]
+        else:
+            notes = [f"One run each, with seed {seeds}"]
+        notes[0] += f", on {table.dataset}."
+        if done < len(names) * len(table.seeds):
+            notes.append(f"{done} of {len(names) * len(table.seeds)} runs are done.")
+        if any(row.paper for row in table.rows):
+            notes.append("Columns with (paper) have the figures that the paper reports.")
+        machines = [o.versions for outcomes in self.outcomes.values() for o in outcomes]
+        known = {", ".join(f"{k} {v}" for k, v in m.items()): None for m in machines if m}
+        notes += [f"Evaluated with {versions}." for versions in known]
+        return "\n".join(notes)
+
+    def content(self, command: str) -> dict[str, Any]:
+        """The table with every value and where it is from, for JSON."""
+        table, grid = self.table, self.table.grid
+        rows = {row.name: self._row_content(row.name) for row in (*table.rows, *table.cells)}
+        for row in table.rows:
+            rows[row.name]["paper"] = row.paper
+        content = {
+            "title": table.title,
+            "dataset": table.dataset,
+            "made_by": command,
+            "columns": {column.heading: column.path for column in table.columns},
+            "rows": rows,
+        }
+        if grid:
+            cells = {row: {c: grid.cells[row, c] for c in grid.columns} for row in grid.rows}
+            content["grid"] = {"rows": grid.names[0], "columns": grid.names[1], "cells": cells}
+        return content
+
+    def _row_content(self, name: str) -> dict[str, Any]:
+        summaries = {c.heading: self.summary(name, c) for c in self.table.columns}
+        return {
+            "mean": {heading: s and s.mean for heading, s in summaries.items()},
+            "spread": {heading: s and s.spread for heading, s in summaries.items()},
+            "runs": [
+                {
+                    "seed": outcome.run.seed,
+                    "file": str(outcome.run.results),
+                    "command": outcome.run.command,
+                    "values": outcome.values,
+                    "versions": outcome.versions,
+                }
+                for outcome in self.outcomes.get(name, ())
+            ],
+        }
+
+
+def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
+    """Read the figures of a run.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        content = json.loads(run.results.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the result file {run.results} cannot be read ({error}): make the row "
+            f"{run.row.name!r} again with --redo"
+        ) from None
+    figures = dict(_figures(content))
+    values = {c.heading: figures[c.path] for c in columns if c.path in figures}
+    return Outcome(run, values, tuple(figures), content.get("versions", {}))
+
+
+def _figures(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
+    """The numbers of a result file, and what is undefined, with the keys to them."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _figures(value, f"{path}.{key}" if path else key)
+    elif content is None or (isinstance(content, int | float) and not isinstance(content, bool)):
+        yield path, content
+
+
+def _pipe(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(lines, headers, tablefmt="pipe", disable_numparse=True, colalign=align)

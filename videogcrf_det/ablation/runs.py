@@ -1,0 +1,175 @@
+"""One training of a table: its command, its folder, whether it is done, and running it."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videogcrf_det.ablation.schema import fill
+from videogcrf_det.ablation.table_file import Row, Table
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+
+RECORD = "run.json"
+LOG = "output.log"
+PATIENCE = 10  # seconds that an interrupted training has for its own end
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of a table with one seed.
+
+    Attributes:
+        folder: the OUTPUT_DIR.
+        command: what Python is called with.
+        results: the evaluation.json that it leaves.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    command: tuple[str, ...]
+    results: Path
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """What an earlier start left: its command, and whether it finished. None: nothing."""
+        path = self.folder / RECORD
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return {"command": tuple(record["command"]), "finished": bool(record["finished"])}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{path} cannot be read: remove {self.folder} to have it made again"
+            ) from None
+
+    @property
+    def state(self) -> str:
+        """ "to do", "begun", "done", or "changed": begun or done with another command."""
+        record = self.record
+        if record is None:
+            return "to do"
+        if record["command"] != self.command:
+            return "changed"
+        return "done" if record["finished"] and self.results.is_file() else "begun"
+
+    def check_command(self) -> None:
+        """Raise InputError if the folder was made by another command."""
+        if self.state != "changed":
+            return
+        before = (self.record or {})["command"]
+        was = shlex.join(word for word in before if word not in self.command)
+        now = shlex.join(word for word in self.command if word not in before)
+        raise InputError(
+            f"the row {self.row.name!r}, seed {self.seed}, was made by another command "
+            f"({was or 'less'} in place of {now or 'less'}): take the change back, make the row "
+            f"again with --redo {shlex.quote(self.row.name)}, or name another folder with --output"
+        )
+
+    def write_record(self, finished: bool) -> None:
+        """Write down the command, and whether it came to its end."""
+        with atomic_write(self.folder / RECORD) as path:
+            record = {"command": self.command, "finished": finished}
+            path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def plan_runs(table: Table, opts: Mapping[str, Any]) -> list[Run]:
+    """All runs of a table, seed by seed.
+
+    Args:
+        table: the table.
+        opts: overrides for every row. They win over those of the table and lose to those of a row,
+            which make it what it is.
+    """
+    return [
+        _plan(table, row, seed, opts) for seed in table.seeds for row in (*table.rows, *table.cells)
+    ]
+
+
+def _plan(table: Table, row: Row, seed: int, opts: Mapping[str, Any]) -> Run:
+    folder = Path(table.output, row.slug, f"seed{seed}")
+    places = {"output": table.output, "folder": folder, "seed": seed}
+    words = [table.command, "--config-file", row.config, *row.args, "--resume"]
+    for key, value in {**table.opts, **opts, **row.opts}.items():
+        words += [key, fill(value, places) if isinstance(value, str) else repr(value)]
+    words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
+    results = Path(fill(row.results, places), "inference", table.dataset, "evaluation.json")
+    return Run(row, seed, folder, tuple(words), results)
+
+
+def execute(run: Run) -> str | None:
+    """Run a command to its end, going on where an interrupted one was.
+
+    Returns:
+        what went wrong; None: nothing.
+    """
+    run.write_record(finished=False)
+    log = run.folder / LOG
+    with log.open("ab") as stream, _terminate_as_interrupt():
+        stream.write(f"$ python {shlex.join(run.command)}\n".encode())
+        stream.flush()
+        process = subprocess.Popen(
+            [sys.executable, *run.command],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C reaches it through _stop alone, and all its workers
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+    if code:
+        return f"exit code {code}: {_last_line(log)} ({log})"
+    if not run.results.is_file():
+        return f"it ended without writing {run.results} ({log})"
+    run.write_record(finished=True)
+    return None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started: as by Ctrl-C, and by force if that does not do."""
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Have SIGTERM end the training as well: nobody would know of it otherwise."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - 2**16))
+        lines = stream.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
