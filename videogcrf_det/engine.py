@@ -65,8 +65,6 @@ def build_cfg(
         raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
     if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.SOLVER.AMP.ENABLED and not torch.cuda.is_available():
-        raise InputError("SOLVER.AMP.ENABLED True needs a GPU, and none is available: set it False")
     if "://" in cfg.OUTPUT_DIR:
         raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
@@ -100,7 +98,7 @@ class VideoTrainer(DefaultTrainer):
         data_loader = self.build_train_loader(cfg)
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE.startswith("cuda") else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-        trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED and device_ids else SimpleTrainer
         self._trainer = trainer(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
@@ -163,7 +161,10 @@ class VideoTrainer(DefaultTrainer):
         if self.cfg.SEED >= 0:
             seeds = np.random.SeedSequence([self.cfg.SEED, self.iter, comm.get_rank()])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
-        super().run_step()
+        # AMPTrainer needs a GPU; bfloat16, which CPUs are fast in, needs no scaling of gradients
+        on_cpu = self.cfg.SOLVER.AMP.ENABLED and self.cfg.MODEL.DEVICE == "cpu"
+        with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
+            super().run_step()
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

@@ -1,6 +1,7 @@
 """From frames to videos and clips."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -89,7 +90,7 @@ def load_clips(
         filter_empty: leave out clips that have no instance in any frame.
 
     Raises:
-        InputError: there is no instance at all.
+        InputError: there is no clip.
     """
     clips: list[Record] = []
     for name in dataset_names:
@@ -98,8 +99,9 @@ def load_clips(
         clips = [clip for clip in clips if any(map(_has_instance, clip["frames"]))]
     if not clips:
         raise InputError(
-            f"the training data {', '.join(dataset_names)} has no annotated instances: check "
-            "its annotations, or name other data sets in DATASETS.TRAIN"
+            f"the training data {', '.join(dataset_names)} has no "
+            f"{'annotated instances' if filter_empty else 'frames'}: check its annotations, or "
+            "name other data sets in DATASETS.TRAIN"
         )
     return clips
 
@@ -128,10 +130,10 @@ def load_videos(dataset_name: str) -> list[Record]:
 
 def _records(dataset_name: str) -> list[Record]:
     if dataset_name not in DatasetCatalog:
+        similar = get_close_matches(dataset_name, DatasetCatalog, cutoff=0.3)
         raise InputError(
-            f"the data set {dataset_name!r} is not registered: use one of "
-            f"{', '.join(n for n in DatasetCatalog if 'davis' in n)}, or register it "
-            "(docs/datasets.md)"
+            f"the data set {dataset_name!r} is not registered: use another, such as "
+            f"{', '.join(similar) or 'davis_person_val'}, or register it (docs/datasets.md)"
         )
     # frames without annotations stay: a clip may need them
     return get_detection_dataset_dicts([dataset_name], filter_empty=False)

@@ -34,7 +34,8 @@ def pairwise_loss(first: Tensor, second: Tensor, labels: Tensor) -> PairwiseResu
         means over the pairs; of no pairs a loss of zero with zero gradients, and nan.
     """
     num_labels = first.shape[2]
-    logits = -(first.mT @ second).flatten(1)  # (S, L L)
+    with torch.autocast(first.device.type, enabled=False):
+        logits = -(first.mT @ second).flatten(1)  # (S, L L)
     target = labels[:, 0] * num_labels + labels[:, 1]
     if not len(target):
         return PairwiseResult(logits.sum(), logits.new_tensor(math.nan))

@@ -52,7 +52,7 @@ class SegmentationHead(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Unaries (M, L, H, W) from features (M, C, H, W)."""
+        """Unaries (M, L, H, W) from features (M, C, H, W), in float32 under autocast too."""
         size = features.shape[2:]
         means = [
             F.interpolate(
@@ -63,4 +63,5 @@ class SegmentationHead(nn.Module):
             )
             for scale, conv in zip(self.pool_scales, self.pooled, strict=True)
         ]
-        return self.classifier(self.dropout(self.conv(torch.cat([features, *means], 1))))
+        scores = self.classifier(self.dropout(self.conv(torch.cat([features, *means], 1))))
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
