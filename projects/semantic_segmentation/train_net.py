@@ -16,15 +16,18 @@ One phase, from the weights of the one before; then its evaluation again:
 
 def work(args) -> None:
     """What each process does."""
-    import video_semseg  # noqa: F401 - registers the model and the data sets
-    from video_semseg.engine import run_phases
+    from video_semseg import SemanticTrainer, add_semantic_config
 
-    run_phases(args)
+    from videogcrf_det.engine import build_cfg
+    from videogcrf_det.segmentation import run_phases
+
+    run_phases(SemanticTrainer, build_cfg(args.config_file, args.opts, add_semantic_config), args)
 
 
 def main() -> None:
     from detectron2.engine import default_argument_parser
-    from video_semseg.config import PHASES
+
+    from videogcrf_det.segmentation import PHASES
 
     parser = default_argument_parser(EPILOG)
     parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
-from video_semseg.config import PHASES, add_semantic_config
+from video_semseg.config import add_semantic_config
 
 from videogcrf_det.ablation import load_table, plan_runs
 from videogcrf_det.config import add_videogcrf_config
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.gcrf import temporal_coupling
+from videogcrf_det.segmentation import PHASES
 
 PROJECT = Path("projects/semantic_segmentation/tables")
 TABLES = [*sorted(PROJECT.glob("*.yaml")), *sorted(Path("tables").glob("*.yaml"))]

@@ -1,7 +1,8 @@
-"""Semantic segmentation of videos with VideoGCRF. Importing this registers model and data sets."""
+"""Semantic segmentation of videos. Importing this registers its head and its data sets."""
 
 from video_semseg import datasets
 from video_semseg.config import add_semantic_config
-from video_semseg.segmentor import VideoSegmentor
+from video_semseg.engine import SemanticTrainer
+from video_semseg.heads import SegmentationHead
 
-__all__ = ["VideoSegmentor", "add_semantic_config", "datasets"]
+__all__ = ["SegmentationHead", "SemanticTrainer", "add_semantic_config", "datasets"]

@@ -1,43 +1,14 @@
 """Every key that semantic segmentation adds to the config."""
 
 from detectron2.config import CfgNode as CN
-from detectron2.projects.deeplab import add_deeplab_config
 
-from videogcrf_det import add_videogcrf_config
-
-PHASES = ("unary", "pairwise", "joint")
+from videogcrf_det.segmentation import add_segmentation_config
 
 
 def add_semantic_config(cfg: CN) -> None:
-    """Add the keys of VideoGCRF, of detectron2's DeepLab (for its dilated ResNet), and these."""
-    add_videogcrf_config(cfg)
-    add_deeplab_config(cfg)
-    # ---- the network -----------------------------------------------------------------------------
-    # Labels are MODEL.SEM_SEG_HEAD.NUM_CLASSES; unaries come from the last of its IN_FEATURES,
-    # embeddings from the one feature in MODEL.VIDEO_GCRF.IN_FEATURES.
-    # Bins of the pyramid pooling before the classifier. [1, 2, 3, 6] as in PSPNet; []: none.
+    """Add the keys of segmentation in phases, and these."""
+    add_segmentation_config(cfg)
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "SegmentationHead"
+    # Bins of the pyramid pooling before the classifier, on the last of IN_FEATURES. [1, 2, 3, 6] as
+    # in PSPNet; []: none.
     cfg.MODEL.SEM_SEG_HEAD.POOL_SCALES = []
-    # Pairs of positions a clip that the pairwise objective looks at, within frames and across.
-    cfg.MODEL.VIDEO_GCRF.NUM_PAIRS = 2000
-
-    # ---- training in phases (Sec. 3) -------------------------------------------------------------
-    # "unary": the network without the random field, which is also the per-frame baseline.
-    # "pairwise": the embeddings alone, with the pairwise objective.
-    # "joint": everything, through the solution of the system.
-    # Evaluation uses the random field except in phase "unary".
-    cfg.MODEL.PHASE = "joint"
-    # What each phase sets in SOLVER. A phase starts with the weights of the one before.
-    cfg.PHASES = CN()
-    cfg.PHASES.UNARY = CN({"BASE_LR": 2.5e-3, "MAX_ITER": 20000, "IMS_PER_BATCH": 8})
-    # Where the unaries are trained; "": OUTPUT_DIR/unary. Configs that name one folder share them.
-    cfg.PHASES.UNARY.OUTPUT_DIR = ""
-    cfg.PHASES.PAIRWISE = CN({"BASE_LR": 2.5e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
-    cfg.PHASES.JOINT = CN({"BASE_LR": 1e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
-
-    # ---- evaluation ------------------------------------------------------------------------------
-    # Scales at which frames are segmented; probabilities are averaged. [1.0]: as they are.
-    cfg.TEST.SCALES = [1.0]
-    # Segment mirrored frames as well.
-    cfg.TEST.FLIP = False
-    # Post-process every frame with a DenseCRF on its colours (needs the extra "benchmark").
-    cfg.TEST.DENSE_CRF = False

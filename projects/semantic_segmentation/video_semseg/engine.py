@@ -1,112 +1,18 @@
-"""Training phase by phase, and evaluation."""
+"""The trainer of the phases."""
 
-import argparse
-import logging
 import os
-from collections.abc import Sequence
-from typing import Any
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
-from detectron2.data.detection_utils import build_augmentation
-from detectron2.engine import default_setup
-from detectron2.evaluation import inference_context, print_csv_format
-from detectron2.projects.deeplab import build_lr_scheduler
-from detectron2.utils import comm
-from torch import nn
 
-from video_semseg.config import PHASES, add_semantic_config
-from video_semseg.evaluation import VideoSemSegEvaluator, evaluate_pairwise
-from video_semseg.phases import final_model, is_evaluated, phase_cfg
-from videogcrf_det.data import ClipDatasetMapper, load_clips
-from videogcrf_det.engine import VideoTrainer, build_cfg, load_model
+from video_semseg.evaluation import VideoSemSegEvaluator
+from videogcrf_det.segmentation import PhaseTrainer
 
 
-class SemanticTrainer(VideoTrainer):
-    """VideoTrainer for semantic segmentation, one phase."""
-
-    @classmethod
-    def training_clips(cls, cfg: CfgNode) -> list[dict[str, Any]]:
-        """Clips around every frame of DATASETS.TRAIN."""
-        clip = cfg.INPUT.CLIP
-        return load_clips(cfg.DATASETS.TRAIN, clip.NUM_FRAMES, clip.STRIDE, filter_empty=False)
-
-    @classmethod
-    def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
-        """Scale, then crop: detectron2's mapper crops first, and every clip has another size."""
-        augmentations = build_augmentation(cfg, is_train=True)
-        if cfg.INPUT.CROP.ENABLED:
-            augmentations.insert(1, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-        return ClipDatasetMapper(cfg, is_train=True, augmentations=augmentations)
+class SemanticTrainer(PhaseTrainer):
+    """PhaseTrainer with mean IoU."""
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> VideoSemSegEvaluator:
         """Mean IoU; results go to OUTPUT_DIR/inference/<data set>."""
         output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
         return VideoSemSegEvaluator(dataset_name, output_dir=output_dir)
-
-    @classmethod
-    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
-        """detectron2's, or the polynomial decay of its DeepLab."""
-        return build_lr_scheduler(cfg, optimizer)
-
-    @classmethod
-    def test(
-        cls,
-        cfg: CfgNode,
-        model: nn.Module,
-        evaluators: Sequence[VideoSemSegEvaluator] | None = None,
-    ) -> dict[str, Any]:
-        """Mean IoU, and the accuracy of the pairwise objective except in phase "unary".
-
-        They are written to ``evaluation.json`` as well.
-        """
-        names = cfg.DATASETS.TEST
-        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
-        results = super().test(cfg, model, evaluators)
-        by_name = {names[0]: results} if len(names) == 1 else results
-        for name, evaluator in zip(names, evaluators, strict=True):
-            if PHASES[0] != cfg.MODEL.PHASE:
-                bare: Any = getattr(model, "module", model)
-                with inference_context(bare), torch.no_grad():
-                    pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, name))
-                if comm.is_main_process():
-                    by_name[name]["pairwise"] = pairwise
-                    print_csv_format({"pairwise": pairwise})
-            if comm.is_main_process():
-                evaluator.write(by_name[name])
-        return results
-
-
-def run_phases(args: argparse.Namespace) -> dict[str, Any]:
-    """Train the phases that ``args.phase`` names, and evaluate each.
-
-    Of "all", those that are finished are left out; one that was interrupted goes on with
-    ``--resume``.
-
-    Returns:
-        the results of the last phase; empty except in the main process.
-    """
-    cfg = build_cfg(args.config_file, args.opts, add_semantic_config)
-    results: dict[str, Any] = {}
-    for phase in PHASES if args.phase == "all" else [args.phase]:
-        trained = args.phase == "all" and final_model(cfg, phase).is_file()
-        if trained and is_evaluated(cfg, phase) and not args.eval_only:
-            continue
-        results = run_phase(phase_cfg(cfg, phase, trained or args.eval_only), args, trained)
-        comm.synchronize()
-    return results
-
-
-def run_phase(cfg: CfgNode, args: argparse.Namespace, trained: bool = False) -> dict[str, Any]:
-    """Train and evaluate one phase, or evaluate alone: if it is ``trained``, or asked for."""
-    for name in ("detectron2", "fvcore"):
-        logging.getLogger(name).handlers.clear()  # of the phase before
-    default_setup(cfg, args)
-    if trained or args.eval_only:
-        return SemanticTrainer.test(cfg, load_model(cfg))
-    trainer = SemanticTrainer(cfg)
-    trainer.resume_or_load(args.resume)
-    trainer.train()
-    return trainer.last_eval_results

@@ -1,14 +1,8 @@
-"""Mean IoU over the frames of videos, and how well couplings tell labels apart."""
+"""Mean IoU over the frames of videos."""
 
-import json
-import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
@@ -16,10 +10,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-from video_semseg.labels import check_labels
-from video_semseg.segmentor import Frame, VideoSegmentor
-from videogcrf_det.files import atomic_write
-from videogcrf_det.versions import collect_versions
+from videogcrf_det.segmentation import check_labels, write_evaluation
 
 Figures = dict[str, Any]
 
@@ -82,20 +73,8 @@ class VideoSemSegEvaluator(SemSegEvaluator):
 
     def write(self, results: Figures) -> None:
         """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
-        if self._output_dir is None:
-            return
-        content = {
-            "dataset": self._dataset_name,
-            "results": {
-                # JSON has no nan, which is the IoU of a class that no frame shows
-                task: {name: v if math.isfinite(v) else None for name, v in figures.items()}
-                for task, figures in results.items()
-            },
-            "sequences": self.sequences,
-            "versions": collect_versions(),
-        }
-        with atomic_write(Path(self._output_dir, "evaluation.json")) as path:
-            path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if self._output_dir is not None:
+            write_evaluation(self._output_dir, self._dataset_name, results, self.sequences)
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float | None:
@@ -109,36 +88,3 @@ def mean_iou(matrix: NDArray[np.int64]) -> float | None:
     known = annotated > 0
     union = (annotated + counts.sum(1) - hit)[known]
     return 100 * float(np.mean(hit[known] / union)) if known.any() else None
-
-
-def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str, float]:
-    """The accuracy of the pairwise objective on videos, in percent, with that of chance.
-
-    Videos are cut into clips of the model's length; each clip that has pairs counts the same. The
-    pairs are drawn with a seed of their own.
-
-    Args:
-        model: in evaluation mode.
-        videos: batches of videos whose frames have ``sem_seg``.
-    """
-    found: dict[str, list[float]] = {}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for video in (video for batch in videos for video in batch):
-            for clip in _clips(video["frames"], model.num_frames):
-                for name, result in model.pairwise(clip).items():
-                    if result.accuracy.isfinite():
-                        found.setdefault(name, []).append(result.accuracy.item())
-    parts = comm.gather(found, dst=0)
-    if not comm.is_main_process():
-        return {}
-    names = sorted({name for part in parts for name in part})
-    merged = {name: [v for part in parts for v in part.get(name, ())] for name in names}
-    accuracies = {f"{name}_accuracy": 100 * math.fsum(v) / len(v) for name, v in merged.items()}
-    return {**accuracies, "chance": 100 / model.crf.num_labels**2}
-
-
-def _clips(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
-    iterator = iter(frames)
-    while clip := list(islice(iterator, length)):
-        yield clip

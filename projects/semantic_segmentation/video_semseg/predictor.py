@@ -8,8 +8,8 @@ from detectron2.config import CfgNode
 from numpy.typing import NDArray
 from torch import Tensor
 
-from video_semseg.segmentor import VideoSegmentor
 from videogcrf_det.predictor import FramePredictor
+from videogcrf_det.segmentation import VideoSegmentor
 
 
 class Segmentation(NamedTuple):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from video_semseg.drawing import LabelMap, Palette, draw_labels, palette_for
 from video_semseg.predictor import SemanticPredictor
-from video_semseg.segmentor import VideoSegmentor
 from video_semseg.visualize import read_labels
 from videogcrf_det.errors import InputError
 from videogcrf_det.predictor import model_input
+from videogcrf_det.segmentation import VideoSegmentor
 from videogcrf_det.visualization.affinity import (
     check_output,
     coupling_rows,

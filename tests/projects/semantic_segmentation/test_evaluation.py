@@ -9,10 +9,11 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from PIL import Image
 from video_semseg.engine import SemanticTrainer
-from video_semseg.evaluation import VideoSemSegEvaluator, evaluate_pairwise, mean_iou
+from video_semseg.evaluation import VideoSemSegEvaluator, mean_iou
 
 from tests.projects.semantic_segmentation.tiny import label_map
 from videogcrf_det.errors import InputError
+from videogcrf_det.segmentation import evaluate_pairwise
 
 
 def one_hot(labels):

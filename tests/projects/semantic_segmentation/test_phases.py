@@ -8,12 +8,12 @@ import sys
 import pytest
 import torch
 from PIL import Image
-from video_semseg.config import PHASES, add_semantic_config
-from video_semseg.phases import phase_cfg
+from video_semseg.config import add_semantic_config
 
 from tests.projects.semantic_segmentation.tiny import CONFIG, TINY, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
+from videogcrf_det.segmentation import PHASES, phase_cfg
 
 TOOL = "projects/semantic_segmentation/train_net.py"
 # the labels of drawn frames are three of CamVid's

@@ -80,7 +80,7 @@ def test_the_loss_is_the_cross_entropy_of_pixels_with_a_label(make_cfg):
     clip = [frame(n) for n in range(3)]
     images = model._images(clip)
     features = model.backbone(images.tensor)
-    scores = model.crf(features["res4"], [3], unary=model.head(features["res5"]))
+    scores = model.crf(features["res4"], [3], unary=model.head(features))
     scores = F.interpolate(scores, (48, 64), mode="bilinear", align_corners=False)
     labels = torch.stack([f["sem_seg"] for f in clip])
     known = labels != VOID
@@ -138,7 +138,7 @@ def test_windows_average_to_the_plain_result_where_they_cover_the_video(make_cfg
     model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 4).eval().double()
     with torch.no_grad():
         features = model.backbone(model._images(frames).tensor)
-        plain = model.crf(features["res4"], [4], unary=model.head(features["res5"]))
+        plain = model.crf(features["res4"], [4], unary=model.head(features))
         plain = F.interpolate(plain, (48, 64), mode="bilinear", align_corners=False).softmax(1)
     assert torch.allclose(segment(model, frames), plain, atol=1e-5)
     shorter = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).double()
@@ -150,7 +150,7 @@ def test_windows_of_two_are_averaged(make_cfg):
     model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).eval().double()
     with torch.no_grad():
         features = model.backbone(model._images(frames).tensor)
-        unary, source = model.head(features["res5"]), features["res4"]
+        unary, source = model.head(features), features["res4"]
         windows = [model.crf(source[k : k + 2], [2], unary=unary[k : k + 2]) for k in (0, 1)]
         middle = (windows[0][1] + windows[1][0]) / 2
         scores = torch.stack([windows[0][0], middle, windows[1][1]])
@@ -211,6 +211,7 @@ def test_labels_that_there_are_not_are_named(make_cfg):
     [
         (["MODEL.PHASE", "all"], "MODEL.PHASE 'all' is none of unary, pairwise, joint"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"], "no feature 'p3', only res4, res5"),
+        (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2']"], "no feature 'p2', only res4, res5"),
     ],
 )
 def test_bad_configs(make_cfg, opts, words):

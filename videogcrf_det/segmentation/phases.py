@@ -1,10 +1,9 @@
-"""The three phases of training (Sec. 3): unaries, embeddings, everything."""
+"""The phases of training (Sec. 3): unaries, embeddings, everything."""
 
 from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from video_semseg.config import PHASES
 from videogcrf_det.errors import InputError
 
 
@@ -12,9 +11,9 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     """The config of one phase: its part of PHASES in SOLVER, and a folder of its own.
 
     Phase "unary" sees single frames, and PHASES.UNARY.OUTPUT_DIR can name a folder that several
-    configs share: the unaries of all of them are then the same. The others start with the weights
-    that the phase before left. With ``eval_only``, MODEL.WEIGHTS are those that the phase itself
-    left, or else those of ``cfg``.
+    configs share: the unaries of all of them are then the same. All but the first of PHASES.NAMES
+    start with the weights that the phase before left. With ``eval_only``, MODEL.WEIGHTS are those
+    that the phase itself left, or else those of ``cfg``.
 
     Raises:
         InputError: the phase before has not been trained.
@@ -27,13 +26,13 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     derived.SOLVER.MAX_ITER = settings.MAX_ITER
     derived.SOLVER.IMS_PER_BATCH = settings.IMS_PER_BATCH
     derived.OUTPUT_DIR = str(phase_folder(cfg, phase))
-    if phase == PHASES[0]:
+    if phase == "unary":
         derived.INPUT.CLIP.NUM_FRAMES = 1
         derived.TEST.WINDOW_STEP = 1
     if eval_only and final_model(cfg, phase).is_file():
         derived.MODEL.WEIGHTS = str(final_model(cfg, phase))
-    elif not eval_only and phase != PHASES[0]:
-        before = PHASES[PHASES.index(phase) - 1]
+    elif not eval_only and phase != cfg.PHASES.NAMES[0]:
+        before = cfg.PHASES.NAMES[cfg.PHASES.NAMES.index(phase) - 1]
         weights = final_model(cfg, before)
         if not weights.is_file():
             raise InputError(
@@ -47,7 +46,7 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
 
 def phase_folder(cfg: CfgNode, phase: str) -> Path:
     """Where a phase of a config leaves its files."""
-    if phase == PHASES[0] and cfg.PHASES.UNARY.OUTPUT_DIR:
+    if phase == "unary" and cfg.PHASES.UNARY.OUTPUT_DIR:
         return Path(cfg.PHASES.UNARY.OUTPUT_DIR)
     return Path(cfg.OUTPUT_DIR, phase)
 

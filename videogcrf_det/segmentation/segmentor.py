@@ -1,4 +1,4 @@
-"""Semantic segmentation of videos with the VideoGCRF as the last layer (Sec. 3.1).
+"""Segmentation of videos with the VideoGCRF as the last layer (Sec. 3.1).
 
 Letters: M frames of all clips of a batch, V frames of a clip, L labels, H x W a frame,
 h x w its feature map, P = h w.
@@ -12,19 +12,23 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_backbone,
+    build_sem_seg_head,
+)
 from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from video_semseg.config import PHASES
-from video_semseg.dense_crf import dense_crf
-from video_semseg.heads import SegmentationHead
-from video_semseg.labels import check_labels
 from videogcrf_det.config import gcrf_options
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
+from videogcrf_det.segmentation.config import PHASES
+from videogcrf_det.segmentation.dense_crf import dense_crf
+from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
@@ -51,9 +55,8 @@ class VideoSegmentor(nn.Module):
         self,
         *,
         backbone: Backbone,
-        head: SegmentationHead,
+        head: nn.Module,
         crf: VideoGCRF | None,
-        unary_feature: str,
         embedding_feature: str,
         phase: str,
         num_frames: int,
@@ -69,7 +72,8 @@ class VideoSegmentor(nn.Module):
         """
         Args:
             backbone: makes features of frames.
-            head: makes unaries of the feature ``unary_feature``.
+            head: makes unaries (M, L, h, w) of the features by name and of the frames' dicts; has
+                ``num_classes``, L.
             crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``; None in
                 phase "unary", whose weights then suit random fields of any kind.
             phase: what is trained: "unary", "pairwise" or "joint".
@@ -85,9 +89,8 @@ class VideoSegmentor(nn.Module):
             raise InputError(f"MODEL.PHASE {phase!r} is none of {', '.join(PHASES)}: name one")
         assert (crf is None) == (phase == "unary")
         self.backbone = backbone
-        self.head = head
+        self.head: Any = head
         self.crf: Any = crf
-        self.unary_feature = unary_feature
         self.embedding_feature = embedding_feature
         self.phase = phase
         self.num_frames = num_frames
@@ -111,41 +114,32 @@ class VideoSegmentor(nn.Module):
         """Arguments of the constructor from a config."""
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
-        head, field = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.VIDEO_GCRF
-        unary_feature, (embedding_feature,) = head.IN_FEATURES[-1], field.IN_FEATURES
-        for name in (unary_feature, embedding_feature):
-            if name not in shapes:
-                raise InputError(
-                    f"the backbone has no feature {name!r}, only {', '.join(shapes)}: add it to "
-                    "MODEL.RESNETS.OUT_FEATURES"
-                )
+        (embedding_feature,) = cfg.MODEL.VIDEO_GCRF.IN_FEATURES
+        if embedding_feature not in shapes:
+            raise InputError(
+                f"the backbone has no feature {embedding_feature!r}, only {', '.join(shapes)}: add "
+                "it to MODEL.RESNETS.OUT_FEATURES"
+            )
         return {
             "backbone": backbone,
-            "head": SegmentationHead(
-                shapes[unary_feature].channels,
-                head.NUM_CLASSES,
-                conv_dim=head.CONVS_DIM,
-                norm=head.NORM,
-                pool_scales=head.POOL_SCALES,
-            ),
+            "head": build_sem_seg_head(cfg, shapes),
             "crf": None
             if cfg.MODEL.PHASE == "unary"
             else VideoGCRF(
                 shapes[embedding_feature].channels,
                 layout="per_label",
-                num_labels=head.NUM_CLASSES,
+                num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
                 **gcrf_options(cfg),
             ),
-            "unary_feature": unary_feature,
             "embedding_feature": embedding_feature,
             "phase": cfg.MODEL.PHASE,
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
-            "num_pairs": field.NUM_PAIRS,
+            "num_pairs": cfg.MODEL.VIDEO_GCRF.NUM_PAIRS,
             "scales": cfg.TEST.SCALES,
             "flip": cfg.TEST.FLIP,
             "dense_crf": cfg.TEST.DENSE_CRF,
-            "ignore_label": head.IGNORE_VALUE,
+            "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
@@ -178,7 +172,7 @@ class VideoSegmentor(nn.Module):
                 if result.accuracy.isfinite():
                     storage.put_scalar(f"{name}_accuracy", result.accuracy.item())
             return {f"loss_{name}": result.loss for name, result in found.items()}
-        scores = self.head(features[self.unary_feature])
+        scores = self.head(features, frames)
         if self.phase == "joint":
             scores = self.crf(
                 features[self.embedding_feature],
@@ -298,7 +292,7 @@ class VideoSegmentor(nn.Module):
             )[0]
         images = self._images([{"image": image.flip(2) if flip else image}])
         features = self.backbone(images.tensor)
-        unary = self.head(features[self.unary_feature])
+        unary = self.head(features, [frame])
         if self.phase == "unary":
             return FrameTerms(unary, None, None)
         source = features[self.embedding_feature]

@@ -1,0 +1,21 @@
+"""Labels for every pixel of a video, with the VideoGCRF as the last layer, trained in phases."""
+
+from videogcrf_det.segmentation.config import PHASES, add_segmentation_config
+from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
+from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
+from videogcrf_det.segmentation.labels import check_labels
+from videogcrf_det.segmentation.phases import phase_cfg
+from videogcrf_det.segmentation.segmentor import Frame, VideoSegmentor
+
+__all__ = [
+    "PHASES",
+    "Frame",
+    "PhaseTrainer",
+    "VideoSegmentor",
+    "add_segmentation_config",
+    "check_labels",
+    "evaluate_pairwise",
+    "phase_cfg",
+    "run_phases",
+    "write_evaluation",
+]

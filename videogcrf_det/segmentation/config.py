@@ -1,0 +1,46 @@
+"""Every key that video segmentation with phases of training adds to the config."""
+
+from detectron2.config import CfgNode as CN
+from detectron2.projects.deeplab import add_deeplab_config
+
+from videogcrf_det.config import add_videogcrf_config
+
+PHASES = ("unary", "pairwise", "joint")
+
+
+def add_segmentation_config(cfg: CN) -> None:
+    """Add the keys of VideoGCRF, of detectron2's DeepLab (for its dilated ResNet and its polynomial
+    decay), and these."""
+    add_videogcrf_config(cfg)
+    add_deeplab_config(cfg)
+    # ---- the network -----------------------------------------------------------------------------
+    # Unaries come from MODEL.SEM_SEG_HEAD, whose NAME is in detectron2's SEM_SEG_HEADS_REGISTRY and
+    # whose NUM_CLASSES are the labels; embeddings from the one feature in
+    # MODEL.VIDEO_GCRF.IN_FEATURES.
+    # Pairs of positions a clip that the pairwise objective looks at, within frames and across.
+    cfg.MODEL.VIDEO_GCRF.NUM_PAIRS = 2000
+
+    # ---- training in phases (Sec. 3) -------------------------------------------------------------
+    # "unary": the network without the random field, which is also the per-frame baseline.
+    # "pairwise": the embeddings alone, with the pairwise objective.
+    # "joint": everything, through the solution of the system.
+    # Evaluation uses the random field except in phase "unary".
+    cfg.MODEL.PHASE = "joint"
+    cfg.PHASES = CN()
+    # Which there are. The first starts with MODEL.WEIGHTS, others with the weights of the one
+    # before. Without "unary" where unaries are given: ["pairwise", "joint"].
+    cfg.PHASES.NAMES = list(PHASES)
+    # What each sets in SOLVER.
+    cfg.PHASES.UNARY = CN({"BASE_LR": 2.5e-3, "MAX_ITER": 20000, "IMS_PER_BATCH": 8})
+    # Where the unaries are trained; "": OUTPUT_DIR/unary. Configs that name one folder share them.
+    cfg.PHASES.UNARY.OUTPUT_DIR = ""
+    cfg.PHASES.PAIRWISE = CN({"BASE_LR": 2.5e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
+    cfg.PHASES.JOINT = CN({"BASE_LR": 1e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
+
+    # ---- evaluation ------------------------------------------------------------------------------
+    # Scales at which frames are segmented; probabilities are averaged. [1.0]: as they are.
+    cfg.TEST.SCALES = [1.0]
+    # Segment mirrored frames as well.
+    cfg.TEST.FLIP = False
+    # Post-process every frame with a DenseCRF on its colours (needs the extra "benchmark").
+    cfg.TEST.DENSE_CRF = False
