@@ -144,6 +144,14 @@ class VideoSegmentor(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
 
+    def train(self, mode: bool = True) -> "VideoSegmentor":
+        """As of any module; but phase "pairwise" leaves the statistics of normalisations alone."""
+        super().train(mode)
+        if self.phase == "pairwise":
+            self.backbone.eval()
+            self.head.eval()
+        return self
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
