@@ -66,7 +66,7 @@ def test_camvid(name):
             assert phase.IMS_PER_BATCH * frames == 6
     args, cfg = found["DenseCRF"]
     assert args.eval_only
-    assert cfg.TEST.DENSE_CRF
+    assert cfg.TEST.DENSE_CRF.ENABLED
     assert f"{unaries}/model_final.pth" == cfg.MODEL.WEIGHTS
     assert not cfg.PHASES.UNARY.OUTPUT_DIR, "it would overwrite the base network's figures"
 

@@ -1,6 +1,7 @@
 """Labels for every pixel of a video, with the VideoGCRF as the last layer, trained in phases."""
 
 from videogcrf_det.segmentation.config import PHASES, add_segmentation_config
+from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
 from videogcrf_det.segmentation.labels import check_labels
@@ -9,6 +10,7 @@ from videogcrf_det.segmentation.segmentor import Frame, VideoSegmentor
 
 __all__ = [
     "PHASES",
+    "DenseCRF",
     "Frame",
     "PhaseTrainer",
     "VideoSegmentor",

@@ -43,4 +43,11 @@ def add_segmentation_config(cfg: CN) -> None:
     # Segment mirrored frames as well.
     cfg.TEST.FLIP = False
     # Post-process every frame with a DenseCRF on its colours (needs the extra "benchmark").
-    cfg.TEST.DENSE_CRF = False
+    cfg.TEST.DENSE_CRF = CN({"ENABLED": False, "ITERATIONS": 10})
+    # Its kernels, of positions, and of positions and colours: standard deviations in pixels and
+    # grey levels, and weights. For frames of about 500 pixels; smaller ones need smaller values.
+    cfg.TEST.DENSE_CRF.SMOOTHNESS_STD = 3.0
+    cfg.TEST.DENSE_CRF.SMOOTHNESS_WEIGHT = 3.0
+    cfg.TEST.DENSE_CRF.APPEARANCE_STD = 80.0
+    cfg.TEST.DENSE_CRF.COLOUR_STD = 13.0
+    cfg.TEST.DENSE_CRF.APPEARANCE_WEIGHT = 10.0

@@ -27,7 +27,7 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
 from videogcrf_det.segmentation.config import PHASES
-from videogcrf_det.segmentation.dense_crf import dense_crf
+from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
 
@@ -64,7 +64,7 @@ class VideoSegmentor(nn.Module):
         num_pairs: int,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        dense_crf: bool = False,
+        dense_crf: DenseCRF | None = None,
         ignore_label: int,
         pixel_mean: list[float],
         pixel_std: list[float],
@@ -80,7 +80,8 @@ class VideoSegmentor(nn.Module):
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next.
             num_pairs: pairs of positions a clip for the pairwise objective.
-            scales, flip, dense_crf: of inference; see TEST in config.py.
+            scales, flip: of inference; see TEST in config.py.
+            dense_crf: what post-processes frames; None: nothing.
             ignore_label: the value of pixels without a label.
             pixel_mean, pixel_std: of the channels of an image.
         """
@@ -138,7 +139,7 @@ class VideoSegmentor(nn.Module):
             "num_pairs": cfg.MODEL.VIDEO_GCRF.NUM_PAIRS,
             "scales": cfg.TEST.SCALES,
             "flip": cfg.TEST.FLIP,
-            "dense_crf": cfg.TEST.DENSE_CRF,
+            "dense_crf": DenseCRF.from_cfg(cfg),
             "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -266,13 +267,11 @@ class VideoSegmentor(nn.Module):
                 for found, (_, flip) in zip(scores, versions, strict=True)
             ]
             mean = torch.cat(probabilities).mean(0)
-            yield {"sem_seg": self._post_process(mean, frame) if self.dense_crf else mean}
-
-    def _post_process(self, probabilities: Tensor, frame: Frame) -> Tensor:
-        size = probabilities.shape[1:]
-        image = F.interpolate(frame["image"][None].float(), size, mode="bilinear")[0]
-        pixels = image.round().byte().permute(1, 2, 0).cpu().numpy()
-        return torch.from_numpy(dense_crf(probabilities.cpu().numpy(), pixels))
+            if self.dense_crf is not None:
+                image = F.interpolate(frame["image"][None].float(), mean.shape[1:], mode="bilinear")
+                pixels = image[0].round().byte().permute(1, 2, 0).cpu().numpy()
+                mean = torch.from_numpy(self.dense_crf(mean.cpu().numpy(), pixels))
+            yield {"sem_seg": mean}
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
         """Scores (1, L, h, w) of frames, of the unaries or of windows, averaged."""
