@@ -6,12 +6,13 @@ from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.segmentation.phases import phase_cfg
-from videogcrf_det.segmentation.segmentor import Frame, VideoSegmentor
+from videogcrf_det.segmentation.segmentor import Frame, FrameTerms, VideoSegmentor
 
 __all__ = [
     "PHASES",
     "DenseCRF",
     "Frame",
+    "FrameTerms",
     "PhaseTrainer",
     "VideoSegmentor",
     "add_segmentation_config",

@@ -40,6 +40,14 @@ class FrameTerms(NamedTuple):
     unary: Tensor  # (1, L, h, w)
     spatial: Tensor | None  # (1, D, L P)
     temporal: Tensor | None
+    size: tuple[int, int]  # H, W of the frame as the network sees it
+    padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
+
+    def in_pixels(self, scores: Tensor) -> Tensor:
+        """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
+        height, width = self.size
+        pixels = F.interpolate(scores, self.padded, mode="bilinear", align_corners=False)
+        return pixels[..., :height, :width]
 
 
 @META_ARCH_REGISTRY.register()
@@ -257,12 +265,10 @@ class VideoSegmentor(nn.Module):
         ]
         functions = [partial(self._scores, scale=scale, flip=flip) for scale, flip in versions]
         for frame, scores in in_step(frames, functions):
+            size = frame["height"], frame["width"]
             probabilities = [
                 F.interpolate(
-                    found.flip(3) if flip else found,
-                    (frame["height"], frame["width"]),
-                    mode="bilinear",
-                    align_corners=False,
+                    found.flip(3) if flip else found, size, mode="bilinear", align_corners=False
                 ).softmax(1)
                 for found, (_, flip) in zip(scores, versions, strict=True)
             ]
@@ -274,21 +280,22 @@ class VideoSegmentor(nn.Module):
             yield {"sem_seg": mean}
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
-        """Scores (1, L, h, w) of frames, of the unaries or of windows, averaged."""
+        """Scores (1, L, H, W) of frames, of the unaries or of windows, averaged."""
         terms = (self.frame_terms(frame, scale, flip) for frame in _of_one_size(frames))
         if self.phase == "unary":
-            yield from (item.unary for item in terms)
+            yield from (item.in_pixels(item.unary) for item in terms)
             return
+        windows = average_windows(terms, self.smooth, self.num_frames, self.window_step)
+        for item, smoothed in windows:
+            yield item.in_pixels(self.crf.fuse(item.unary, smoothed))
 
-        def smooth(window: list[FrameTerms]) -> Sequence[Tensor]:
-            unary, spatial, temporal = (
-                None if parts[0] is None else torch.cat(parts)
-                for parts in zip(*window, strict=True)
-            )
-            return self.crf.smooth(unary, spatial, temporal, [len(window)]).split(1)
-
-        for item, smoothed in average_windows(terms, smooth, self.num_frames, self.window_step):
-            yield self.crf.fuse(item.unary, smoothed)
+    def smooth(self, window: Sequence[FrameTerms]) -> tuple[Tensor, ...]:
+        """``lam x`` (1, L, h, w) for each of the frames of a window, of which there are V."""
+        unary, spatial, temporal = (
+            None if parts[0] is None else torch.cat(parts)
+            for parts in zip(*(terms[:3] for terms in window), strict=True)
+        )
+        return self.crf.smooth(unary, spatial, temporal, [len(window)]).split(1)
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""
@@ -300,10 +307,12 @@ class VideoSegmentor(nn.Module):
         images = self._images([{"image": image.flip(2) if flip else image}])
         features = self.backbone(images.tensor)
         unary = self.head(features, [frame])
-        if self.phase == "unary":
-            return FrameTerms(unary, None, None)
-        source = features[self.embedding_feature]
-        return FrameTerms(unary, *self.crf.embeddings(source, self._cells(images, source)))
+        spatial = temporal = None
+        if self.phase != "unary":
+            source = features[self.embedding_feature]
+            spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
+        height, width = images.tensor.shape[2:]
+        return FrameTerms(unary, spatial, temporal, images.image_sizes[0], (height, width))
 
     def _images(self, frames: list[Frame]) -> ImageList:
         normalised = [

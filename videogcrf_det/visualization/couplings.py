@@ -121,7 +121,7 @@ def _numpy(maps: Tensor) -> Map:
     return maps.float().cpu().numpy()
 
 
-def cells_of_pixels(length: int, resized: int, stride: int) -> NDArray[np.intp]:
+def cells_of_pixels(length: int, resized: int, stride: float) -> NDArray[np.intp]:
     """The cell of a feature map, along one axis, in which the centre of each pixel lies.
 
     Args:

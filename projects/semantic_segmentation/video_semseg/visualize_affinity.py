@@ -18,7 +18,7 @@ from video_semseg.predictor import SemanticPredictor
 from video_semseg.visualize import read_labels
 from videogcrf_det.errors import InputError
 from videogcrf_det.predictor import model_input
-from videogcrf_det.segmentation import VideoSegmentor
+from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
 from videogcrf_det.visualization.affinity import (
     check_output,
     coupling_rows,
@@ -49,10 +49,15 @@ INHIBITION = (
 class Scores(NamedTuple):
     """What the model makes of a clip."""
 
-    unary: Tensor  # (V, L, h, w)
+    terms: list[FrameTerms]
     inferred: Tensor  # (V, L, h, w)
     spatial: Tensor | None  # (V, D, L h w)
     temporal: Tensor | None
+
+    @property
+    def unary(self) -> Tensor:
+        """(V, L, h, w)."""
+        return torch.cat([terms.unary for terms in self.terms])
 
 
 def visualize_affinity(
@@ -101,12 +106,15 @@ def visualize_affinity(
 def infer(model: VideoSegmentor, inputs: Sequence[dict[str, Any]]) -> Scores:
     """The scores of the frames of a clip, as one window of the inference."""
     terms = [model.frame_terms(frame) for frame in inputs]
-    unary, spatial, temporal = (
-        None if parts[0] is None else torch.cat(parts) for parts in zip(*terms, strict=True)
+    inferred = [
+        model.crf.fuse(of_frame.unary, smoothed)
+        for of_frame, smoothed in zip(terms, model.smooth(terms), strict=True)
+    ]
+    spatial, temporal = (
+        None if parts[0] is None else torch.cat(parts)
+        for parts in zip(*(of_frame[1:3] for of_frame in terms), strict=True)
     )
-    assert unary is not None
-    smoothed = model.crf.smooth(unary, spatial, temporal, [len(inputs)])
-    return Scores(unary, model.crf.fuse(unary, smoothed), spatial, temporal)
+    return Scores(terms, torch.cat(inferred), spatial, temporal)
 
 
 def describe(
@@ -128,7 +136,9 @@ def describe(
     """
     scores = infer(model, inputs)
     sizes = [(picture.shape[0], picture.shape[1]) for picture in clip.pictures]
-    unary, inferred = (_decide(of_clip, sizes) for of_clip in (scores.unary, scores.inferred))
+    unary, inferred = (
+        _decide(of_clip, scores.terms, sizes) for of_clip in (scores.unary, scores.inferred)
+    )
     truth = [read_labels(record) for record in clip.records if "sem_seg_file_name" in record]
     known = truth or inferred
     point, index = choose(
@@ -138,7 +148,15 @@ def describe(
 
     height, width = scores.unary.shape[2:]
     # where the cells are that the model's scores at a pixel are interpolated from
-    cells = [(cells_of_pixels(h, height, 1), cells_of_pixels(w, width, 1)) for h, w in sizes]
+    cells = [
+        tuple(
+            cells_of_pixels(length, seen, padded / count)
+            for length, seen, padded, count in zip(
+                size, terms.size, terms.padded, (height, width), strict=True
+            )
+        )
+        for size, terms in zip(sizes, scores.terms, strict=True)
+    ]
     row, column = (int(at[i]) for at, i in zip(cells[clip.reference], point[::-1], strict=True))
     couplings = cell_couplings(
         *(model.crf, scores.spatial, scores.temporal, (height, width)),
@@ -218,14 +236,17 @@ def choose(
     return centre_point(known == index), index
 
 
-def _decide(scores: Tensor, sizes: Sequence[tuple[int, int]]) -> list[LabelMap]:
+def _decide(
+    scores: Tensor, terms: Sequence[FrameTerms], sizes: Sequence[tuple[int, int]]
+) -> list[LabelMap]:
     """The labels (H, W) with the highest scores in each frame, as the model decides."""
+    pixels = [at.in_pixels(of_frame) for at, of_frame in zip(terms, scores.split(1), strict=True)]
     return [
-        F.interpolate(of_frame[None], size, mode="bilinear", align_corners=False)[0]
+        F.interpolate(of_frame, size, mode="bilinear", align_corners=False)[0]
         .argmax(0)
         .cpu()
         .numpy()
-        for of_frame, size in zip(scores, sizes, strict=True)
+        for of_frame, size in zip(pixels, sizes, strict=True)
     ]
 
 

@@ -192,6 +192,25 @@ def test_results_have_the_size_that_frames_name(make_cfg):
     assert torch.allclose(found.sum(1), torch.ones(2, 24, 40))
 
 
+def test_padding_does_not_shift_the_result(make_cfg):
+    """Frames are padded to multiples of 32 for a feature pyramid."""
+    opts = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.RESNETS.RES5_DILATION", 1]
+    opts += ["MODEL.RESNETS.OUT_FEATURES", "['res3', 'res4', 'res5']"]
+    opts += ["MODEL.FPN.IN_FEATURES", "['res3', 'res4', 'res5']", "MODEL.FPN.OUT_CHANNELS", 8]
+    opts += ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p3']", "MODEL.SEM_SEG_HEAD.POOL_SCALES", "[]"]
+    opts += ["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"]
+    torch.manual_seed(0)
+    model = build_model(make_cfg("MODEL.PHASE", "unary", *opts)).double()
+    frames = [frame(n) for n in range(2)]
+    # padding is zero once pixels are normalised: frames that already have it, in that colour
+    grey = model.pixel_mean.expand(3, 16, 64)
+    padded = [
+        {**f, "image": torch.cat([f["image"].double(), grey], 1), "height": 64} for f in frames
+    ]
+    whole = segment(model, padded)
+    assert torch.allclose(segment(model, frames), whole[:, :, :48], atol=1e-9)
+
+
 def test_frames_of_another_size_are_named(make_cfg):
     model = make(make_cfg).eval()
     wider = frame(1, file_name="wide.png", image=torch.zeros(3, 48, 80, dtype=torch.uint8))
