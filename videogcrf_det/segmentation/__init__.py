@@ -4,6 +4,7 @@ from videogcrf_det.segmentation.config import PHASES, add_segmentation_config
 from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
+from videogcrf_det.segmentation.given import GivenUnaries
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.segmentation.phases import phase_cfg
 from videogcrf_det.segmentation.segmentor import Frame, FrameTerms, VideoSegmentor
@@ -13,6 +14,7 @@ __all__ = [
     "DenseCRF",
     "Frame",
     "FrameTerms",
+    "GivenUnaries",
     "PhaseTrainer",
     "VideoSegmentor",
     "add_segmentation_config",

@@ -42,12 +42,19 @@ class FrameTerms(NamedTuple):
     temporal: Tensor | None
     size: tuple[int, int]  # H, W of the frame as the network sees it
     padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
+    given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
 
     def in_pixels(self, scores: Tensor) -> Tensor:
         """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
         height, width = self.size
-        pixels = F.interpolate(scores, self.padded, mode="bilinear", align_corners=False)
-        return pixels[..., :height, :width]
+        return _in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
+
+
+def _in_pixels(scores: Tensor, unary: Tensor, given: Tensor | None, size: Sequence[int]) -> Tensor:
+    """Scores of cells at pixels; where unaries were given there, what has changed is added."""
+    change = scores if given is None else scores - unary
+    pixels = F.interpolate(change, size, mode="bilinear", align_corners=False)
+    return pixels if given is None else given + pixels
 
 
 @META_ARCH_REGISTRY.register()
@@ -55,7 +62,8 @@ class VideoSegmentor(nn.Module):
     """A per-frame network for unaries, and a random field over labels of all frames of a clip.
 
     Clips and videos are taken as ClipRCNN takes them: ``{"frames": iterable of dicts}`` with
-    ``image`` (3, H, W), and ``sem_seg`` (H, W) in training.
+    ``image`` (3, H, W), ``sem_seg`` (H, W) in training, and ``unary`` (L, H, W) where unaries are
+    given (GivenUnaries).
     """
 
     @configurable
@@ -80,8 +88,8 @@ class VideoSegmentor(nn.Module):
         """
         Args:
             backbone: makes features of frames.
-            head: makes unaries (M, L, h, w) of the features by name and of the frames' dicts; has
-                ``num_classes``, L.
+            head: makes unaries (M, L, h, w) of the features by name, and of those that the frames
+                came with (M, L, H, W), or None; has ``num_classes``, L.
             crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``; None in
                 phase "unary", whose weights then suit random fields of any kind.
             phase: what is trained: "unary", "pairwise" or "joint".
@@ -189,15 +197,13 @@ class VideoSegmentor(nn.Module):
                 if result.accuracy.isfinite():
                     storage.put_scalar(f"{name}_accuracy", result.accuracy.item())
             return {f"loss_{name}": result.loss for name, result in found.items()}
-        scores = self.head(features, frames)
+        given = self._given(frames)
+        scores = unary = self.head(features, given)
         if self.phase == "joint":
-            scores = self.crf(
-                features[self.embedding_feature],
-                lengths,
-                unary=scores,
-                valid_sizes=self._cells(images, scores),
-            )
-        scores = F.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False)
+            source = features[self.embedding_feature]
+            cells = self._cells(images, source)
+            scores = self.crf(source, lengths, unary=unary, valid_sizes=cells)
+        scores = _in_pixels(scores, unary, given, labels.shape[1:])
         loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_label, reduction="sum")
         return {"loss_sem_seg": loss / (labels != self.ignore_label).sum().clamp(min=1)}
 
@@ -239,12 +245,13 @@ class VideoSegmentor(nn.Module):
         for frame in frames:
             name = str(frame.get("file_name", "a frame"))
             check_labels(frame["sem_seg"], self.head.num_classes, self.ignore_label, name)
-        return ImageList.from_tensors(
-            [frame["sem_seg"].to(self.device) for frame in frames],
-            self.backbone.size_divisibility,
-            self.ignore_label,
-            getattr(self.backbone, "padding_constraints", None),
-        ).tensor
+        return self._pad([frame["sem_seg"] for frame in frames], self.ignore_label).tensor
+
+    def _given(self, frames: list[Frame]) -> Tensor | None:
+        """(M, L, H, W), the size of the padded images; None if the frames have no unaries."""
+        if "unary" not in frames[0]:
+            return None
+        return self._pad([frame["unary"] for frame in frames]).tensor
 
     @torch.no_grad()
     def segment_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Tensor]]:
@@ -299,29 +306,37 @@ class VideoSegmentor(nn.Module):
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""
-        image = frame["image"].to(self.device).float()
+        # times 1.0: pixels may be bytes
+        maps: Frame = {key: frame[key] * 1.0 for key in ("image", "unary") if key in frame}
         if scale != 1:
-            image = F.interpolate(
-                image[None], scale_factor=scale, mode="bilinear", align_corners=False
-            )[0]
-        images = self._images([{"image": image.flip(2) if flip else image}])
+            maps = {
+                key: F.interpolate(
+                    values[None], scale_factor=scale, mode="bilinear", align_corners=False
+                )[0]
+                for key, values in maps.items()
+            }
+        if flip:
+            maps = {key: values.flip(2) for key, values in maps.items()}
+        images, given = self._images([maps]), self._given([maps])
         features = self.backbone(images.tensor)
-        unary = self.head(features, [frame])
+        unary = self.head(features, given)
         spatial = temporal = None
         if self.phase != "unary":
             source = features[self.embedding_feature]
             spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
         height, width = images.tensor.shape[2:]
-        return FrameTerms(unary, spatial, temporal, images.image_sizes[0], (height, width))
+        return FrameTerms(unary, spatial, temporal, images.image_sizes[0], (height, width), given)
 
     def _images(self, frames: list[Frame]) -> ImageList:
-        normalised = [
-            (frame["image"].to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames
-        ]
+        mean, std = self.pixel_mean, self.pixel_std
+        return self._pad([(frame["image"].to(self.device) - mean) / std for frame in frames])
+
+    def _pad(self, values: list[Tensor], padding: float = 0.0) -> ImageList:
         return ImageList.from_tensors(
-            normalised,
+            [each.to(self.device) for each in values],
             self.backbone.size_divisibility,
-            padding_constraints=getattr(self.backbone, "padding_constraints", None),
+            padding,
+            getattr(self.backbone, "padding_constraints", None),
         )
 
     def _cells(self, images: ImageList, features: Tensor) -> list[tuple[int, int]]:

@@ -80,10 +80,10 @@ class SegmentationHead(nn.Module):
             "pool_scales": head.POOL_SCALES,
         }
 
-    def forward(self, maps: Mapping[str, Tensor], frames: Any = None) -> Tensor:
+    def forward(self, maps: Mapping[str, Tensor], given: Tensor | None = None) -> Tensor:
         """Unaries (M, L, H, W) from features (M, C, H, W), in float32 under autocast too.
 
-        ``frames`` is for heads that need more than features.
+        Unaries that frames came with are of no use here.
         """
         features = maps[self.in_feature]
         size = features.shape[2:]

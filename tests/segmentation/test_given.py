@@ -1,0 +1,106 @@
+"""Unaries that come with the frames."""
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.segmentation import add_segmentation_config
+
+LABELS = 2
+OPTS = [
+    *["MODEL.META_ARCHITECTURE", "VideoSegmentor", "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""],
+    *["MODEL.SEM_SEG_HEAD.NAME", "GivenUnaries", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", LABELS],
+    *["MODEL.RESNETS.OUT_FEATURES", ["res3"], "MODEL.VIDEO_GCRF.IN_FEATURES", ["res3"]],
+    *["MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.RES2_OUT_CHANNELS", 8],
+    *["MODEL.RESNETS.STEM_OUT_CHANNELS", 8, "MODEL.RESNETS.WIDTH_PER_GROUP", 4],
+    *["MODEL.VIDEO_GCRF.SPATIAL_DIM", 4, "MODEL.VIDEO_GCRF.TEMPORAL_DIM", 3],
+    *["MODEL.VIDEO_GCRF.CONV_DIM", 8, "MODEL.VIDEO_GCRF.FUSION", "replace"],
+    *["INPUT.CLIP.NUM_FRAMES", 3],
+]
+
+
+def make(*opts):
+    cfg = get_cfg()
+    add_segmentation_config(cfg)
+    cfg.merge_from_list([*OPTS, *opts])
+    torch.manual_seed(0)
+    return build_model(cfg).double()
+
+
+def make_clip(size=(40, 56)):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "image": 255 * torch.rand(3, *size, generator=generator),
+            "unary": torch.randn(LABELS, *size, generator=generator, dtype=torch.float64),
+            "sem_seg": torch.randint(0, LABELS, size, generator=generator),
+            "height": size[0],
+            "width": size[1],
+        }
+        for _ in range(3)
+    ]
+
+
+def segment(model, clip):
+    return torch.stack([out["sem_seg"] for out in model.eval().segment_video(clip)])
+
+
+def silence(model):
+    """Embeddings of zero couple nothing."""
+    for branch in (model.crf.spatial, model.crf.temporal):
+        for parameter in branch.embed.parameters():
+            torch.nn.init.zeros_(parameter)
+
+
+def test_without_couplings_they_keep_their_resolution():
+    clip, model = make_clip(), make("MODEL.PHASE", "joint")
+    unaries = torch.stack([frame["unary"] for frame in clip]).softmax(1)
+    assert not torch.allclose(segment(model, clip), unaries, atol=1e-5)
+    silence(model)
+    assert torch.allclose(segment(model, clip), unaries)
+    assert torch.allclose(segment(make("MODEL.PHASE", "unary"), clip), unaries)
+
+
+def test_what_couplings_change_is_added_at_pixels():
+    clip, model = make_clip(), make("MODEL.PHASE", "joint").eval()
+    given = torch.stack([frame["unary"] for frame in clip])
+    with torch.no_grad():
+        features = model.backbone(model._images(clip).tensor)
+        cells = torch.nn.functional.avg_pool2d(given, 8)  # 40 x 56 pixels are 5 x 7 cells
+        change = model.crf(features["res3"], [3], unary=cells) - cells
+        pixels = torch.nn.functional.interpolate(change, (40, 56), mode="bilinear")
+    assert torch.allclose(segment(model, clip), (given + pixels).softmax(1))
+
+
+def test_mirrored_frames_come_with_mirrored_unaries():
+    clip, model = make_clip(), make("MODEL.PHASE", "joint", "TEST.FLIP", True)
+    mirrored = [{**f, "image": f["image"].flip(2), "unary": f["unary"].flip(2)} for f in clip]
+    assert torch.allclose(segment(model, clip), segment(model, mirrored).flip(3))
+
+
+def test_the_loss_is_that_of_the_scores_at_pixels():
+    clip, model = make_clip(), make("MODEL.PHASE", "joint").train()
+    with EventStorage():
+        found = model([{"frames": clip}])["loss_sem_seg"]
+    labels = torch.stack([frame["sem_seg"] for frame in clip])
+    likelihood = segment(model, clip).gather(1, labels[:, None])
+    assert torch.isclose(found, -likelihood.log().mean())
+    assert found.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frame: frame.pop("unary"), "of 2 labels, and there are none"),
+        (lambda frame: frame.update(unary=torch.zeros(3, 40, 56)), "and there are 3 labels"),
+    ],
+)
+def test_frames_without_the_unaries(change, words):
+    clip = make_clip()
+    for frame in clip:
+        change(frame)
+    with pytest.raises(InputError, match=words):
+        segment(make("MODEL.PHASE", "unary"), clip)
