@@ -38,7 +38,7 @@ class FrameMapper(DatasetMapper):
     (AnnotatedInstances). What is wrong with a file is said in one sentence.
     """
 
-    def __call__(self, record: Record) -> Record:
+    def read_frame(self, record: Record) -> Record:
         """Read and transform one frame; see DatasetMapper."""
         height, width = record.get("height"), record.get("width")
         for annotation in record.get("annotations", ()) if self.is_train else ():
@@ -113,12 +113,11 @@ class ClipDatasetMapper(FrameMapper):
                 )
         of_clip = copy.copy(self)
         of_clip.augmentations = _DrawOnce(self.augmentations)
-        read = super(ClipDatasetMapper, of_clip).__call__
         return {
             "video_id": clip["video_id"],
             "width": clip["width"],
             "height": clip["height"],
-            "frames": [read(record) for record in clip["frames"]],
+            "frames": [of_clip.read_frame(record) for record in clip["frames"]],
         }
 
 
@@ -155,12 +154,6 @@ class VideoDatasetMapper(FrameMapper):
         """Describe one video; nothing is read yet."""
         frames = LazyFrames(self.read_frame, video["frames"])
         return {**video, "records": video["frames"], "frames": frames}
-
-    def read_frame(self, record: Record) -> Record:
-        """Read and transform one frame."""
-        # a method of its own: pickle, which a loader's workers hand videos over with, finds methods
-        # by name, and would turn super().__call__ into the one above
-        return super().__call__(record)
 
 
 class LazyFrames:
