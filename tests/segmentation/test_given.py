@@ -70,6 +70,7 @@ def test_what_couplings_change_is_added_at_pixels():
     with torch.no_grad():
         features = model.backbone(model._images(clip).tensor)
         cells = torch.nn.functional.avg_pool2d(given, 8)  # 40 x 56 pixels are 5 x 7 cells
+        cells -= cells.min(1, keepdim=True).values
         change = model.crf(features["res3"], [3], unary=cells) - cells
         pixels = torch.nn.functional.interpolate(change, (40, 56), mode="bilinear")
     assert torch.allclose(segment(model, clip), (given + pixels).softmax(1))

@@ -198,7 +198,7 @@ class VideoSegmentor(nn.Module):
                     storage.put_scalar(f"{name}_accuracy", result.accuracy.item())
             return {f"loss_{name}": result.loss for name, result in found.items()}
         given = self._given(frames)
-        scores = unary = self.head(features, given)
+        scores = unary = self.unaries(features, given)
         if self.phase == "joint":
             source = features[self.embedding_feature]
             cells = self._cells(images, source)
@@ -206,6 +206,16 @@ class VideoSegmentor(nn.Module):
         scores = _in_pixels(scores, unary, given, labels.shape[1:])
         loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_label, reduction="sum")
         return {"loss_sem_seg": loss / (labels != self.ignore_label).sum().clamp(min=1)}
+
+    def unaries(self, features: dict[str, Tensor], given: Tensor | None) -> Tensor:
+        """Scores (M, L, h, w), of every position above that of its lowest label.
+
+        No softmax sees the shift, but couplings do: they inhibit by what is positive. Scores that
+        add up to zero would undo the inhibition of wrong labels, which the pairwise objective
+        teaches, and give couplings next to no gradient.
+        """
+        scores = self.head(features, given)
+        return scores - scores.amin(1, keepdim=True)
 
     @torch.no_grad()
     def pairwise(self, clip: list[Frame]) -> dict[str, PairwiseResult]:
@@ -319,7 +329,7 @@ class VideoSegmentor(nn.Module):
             maps = {key: values.flip(2) for key, values in maps.items()}
         images, given = self._images([maps]), self._given([maps])
         features = self.backbone(images.tensor)
-        unary = self.head(features, given)
+        unary = self.unaries(features, given)
         spatial = temporal = None
         if self.phase != "unary":
             source = features[self.embedding_feature]

@@ -80,7 +80,7 @@ def test_the_loss_is_the_cross_entropy_of_pixels_with_a_label(make_cfg):
     clip = [frame(n) for n in range(3)]
     images = model._images(clip)
     features = model.backbone(images.tensor)
-    scores = model.crf(features["res4"], [3], unary=model.head(features))
+    scores = model.crf(features["res4"], [3], unary=model.unaries(features, None))
     scores = F.interpolate(scores, (48, 64), mode="bilinear", align_corners=False)
     labels = torch.stack([f["sem_seg"] for f in clip])
     known = labels != VOID
@@ -88,6 +88,18 @@ def test_the_loss_is_the_cross_entropy_of_pixels_with_a_label(make_cfg):
     expected = -log.gather(1, labels[known][:, None]).mean()
     assert torch.isclose(losses(model, clip)["loss_sem_seg"], expected)
     assert 0 < known.float().mean() < 1
+
+
+def test_scores_count_above_that_of_the_lowest_label(make_cfg):
+    """What all labels have in common says nothing, to a softmax as to couplings."""
+    model = make(make_cfg).double()
+    frames = [frame(n) for n in range(3)]
+    before = segment(model, frames)
+    with torch.no_grad():
+        unaries = model.unaries(model.backbone(model._images(frames).tensor), None)
+        model.head.classifier.bias += 7
+    assert (unaries.amin(1) == 0).all()
+    assert torch.allclose(segment(model, frames), before)
 
 
 def test_clips_of_a_batch_are_not_coupled(make_cfg):
@@ -138,7 +150,7 @@ def test_windows_average_to_the_plain_result_where_they_cover_the_video(make_cfg
     model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 4).eval().double()
     with torch.no_grad():
         features = model.backbone(model._images(frames).tensor)
-        plain = model.crf(features["res4"], [4], unary=model.head(features))
+        plain = model.crf(features["res4"], [4], unary=model.unaries(features, None))
         plain = F.interpolate(plain, (48, 64), mode="bilinear", align_corners=False).softmax(1)
     assert torch.allclose(segment(model, frames), plain, atol=1e-5)
     shorter = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).double()
@@ -150,7 +162,7 @@ def test_windows_of_two_are_averaged(make_cfg):
     model = make(make_cfg, "joint", "INPUT.CLIP.NUM_FRAMES", 2).eval().double()
     with torch.no_grad():
         features = model.backbone(model._images(frames).tensor)
-        unary, source = model.head(features), features["res4"]
+        unary, source = model.unaries(features, None), features["res4"]
         windows = [model.crf(source[k : k + 2], [2], unary=unary[k : k + 2]) for k in (0, 1)]
         middle = (windows[0][1] + windows[1][0]) / 2
         scores = torch.stack([windows[0][0], middle, windows[1][1]])
