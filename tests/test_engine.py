@@ -231,6 +231,23 @@ def test_mixed_precision_on_cpus(make_cfg):
     assert mixed[1] == {torch.float32}
 
 
+def test_learning_rate_of_the_random_field(make_cfg):
+    cfg = make_cfg("SOLVER.VIDEO_GCRF_LR_FACTOR", 10.0, "SOLVER.CLIP_GRADIENTS.ENABLED", True)
+    model = VideoTrainer.build_model(cfg)
+    optimizer = VideoTrainer.build_optimizer(cfg, model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = 10 if name.startswith("backbone.gcrf.") else 1
+            assert rates[id(parameter)] == pytest.approx(factor * cfg.SOLVER.BASE_LR), name
+    plain = VideoTrainer.build_optimizer(make_cfg(), model)
+    assert {group["lr"] for group in plain.param_groups} == {cfg.SOLVER.BASE_LR}
+    kept = ("momentum", "nesterov", "weight_decay")
+    assert {tuple(g[k] for k in kept) for g in optimizer.param_groups} == {
+        tuple(g[k] for k in kept) for g in plain.param_groups
+    }
+
+
 def test_clips_have_one_sampler(make_cfg):
     cfg = make_cfg("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler")
     with pytest.raises(InputError, match=r"SAMPLER_TRAIN RepeatFactor.*by TrainingSampler"):

@@ -20,6 +20,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # Inference takes successive frames whatever the stride.
     cfg.INPUT.CLIP.STRIDE = 1
     # SOLVER.IMS_PER_BATCH counts clips: 2 clips of 4 frames are 8 images an iteration.
+    # The learning rate of the weights of VideoGCRFs, in units of SOLVER.BASE_LR: they are new where
+    # all others are pretrained. 10.0, for one; values other than 1.0 need a detectron2 after 0.6.
+    cfg.SOLVER.VIDEO_GCRF_LR_FACTOR = 1.0
 
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
     # and averages the features of frames that several windows cover.

@@ -19,6 +19,8 @@ from detectron2.engine import (
 )
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import COCOEvaluator
+from detectron2.solver import get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from torch import nn
 from yaml import YAMLError
@@ -35,6 +37,7 @@ from videogcrf_det.data import (
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
+from videogcrf_det.gcrf import VideoGCRF
 
 
 def build_cfg(
@@ -106,6 +109,34 @@ class VideoTrainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """detectron2's, with SOLVER.VIDEO_GCRF_LR_FACTOR for the weights of VideoGCRFs."""
+        solver = cfg.SOLVER
+        if solver.VIDEO_GCRF_LR_FACTOR == 1:
+            return super().build_optimizer(cfg, model)
+        fields = tuple(
+            f"{name}." for name, module in model.named_modules() if isinstance(module, VideoGCRF)
+        )
+        parameters = get_default_optimizer_params(
+            model,
+            base_lr=solver.BASE_LR,
+            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+            bias_lr_factor=solver.BIAS_LR_FACTOR,
+            weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+            lr_factor_func=lambda name: (
+                solver.VIDEO_GCRF_LR_FACTOR if name.startswith(fields) else 1.0
+            ),
+        )
+        optimizer = torch.optim.SGD(
+            parameters,
+            solver.BASE_LR,
+            momentum=solver.MOMENTUM,
+            nesterov=solver.NESTEROV,
+            weight_decay=solver.WEIGHT_DECAY,
+        )
+        return maybe_add_gradient_clipping(cfg, optimizer)
 
     # detectron2 0.6 leaves the optimizer out of these two
 
