@@ -25,6 +25,7 @@ lint: setup  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy projects/instance_tracking # apart: its scripts are named like those of the other
 
 setup: $(STAMP)  ## make .venv and install everything into it
 

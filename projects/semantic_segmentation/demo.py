@@ -17,11 +17,11 @@ MODEL.PHASE unary leaves the random field out. Ctrl-C stops early and keeps what
 
 
 def main() -> None:
-    from video_semseg.config import add_semantic_config
     from video_semseg.demo import run_demo
     from video_semseg.drawing import OPACITY
 
     from videogcrf_det.engine import build_cfg
+    from videogcrf_det.segmentation import add_segmentation_config
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -49,7 +49,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     run_demo(
-        build_cfg(args.config_file, args.opts, add_semantic_config),
+        build_cfg(args.config_file, args.opts, add_segmentation_config),
         args.input,
         args.output,
         compare_baseline=args.compare_baseline,

@@ -16,12 +16,13 @@ One phase, from the weights of the one before; then its evaluation again:
 
 def work(args) -> None:
     """What each process does."""
-    from video_semseg import SemanticTrainer, add_semantic_config
+    from video_semseg import SemanticTrainer
 
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.segmentation import run_phases
+    from videogcrf_det.segmentation import add_segmentation_config, run_phases
 
-    run_phases(SemanticTrainer, build_cfg(args.config_file, args.opts, add_semantic_config), args)
+    cfg = build_cfg(args.config_file, args.opts, add_segmentation_config)
+    run_phases(SemanticTrainer, cfg, args)
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ def point(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    from video_semseg.config import add_semantic_config
     from video_semseg.visualize_affinity import visualize_affinity
 
     from videogcrf_det.engine import build_cfg
+    from videogcrf_det.segmentation import add_segmentation_config
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +55,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     table = visualize_affinity(
-        build_cfg(args.config_file, args.opts, add_semantic_config),
+        build_cfg(args.config_file, args.opts, add_segmentation_config),
         args.output,
         source=args.input,
         dataset=args.dataset,

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
-from video_semseg.config import add_semantic_config
 
 from videogcrf_det.ablation import load_table, plan_runs
 from videogcrf_det.config import add_videogcrf_config
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.gcrf import temporal_coupling
-from videogcrf_det.segmentation import PHASES
+from videogcrf_det.segmentation import PHASES, add_segmentation_config
 
 PROJECT = Path("projects/semantic_segmentation/tables")
 TABLES = [*sorted(PROJECT.glob("*.yaml")), *sorted(Path("tables").glob("*.yaml"))]
@@ -26,7 +25,7 @@ def read(path):
         parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
     for run in plan_runs(load_table(path), {}):
         args: argparse.Namespace = parser.parse_args(run.command[1:])
-        add = add_semantic_config if semantic else add_videogcrf_config
+        add = add_segmentation_config if semantic else add_videogcrf_config
         yield run, args, build_cfg(args.config_file, args.opts, add)
 
 

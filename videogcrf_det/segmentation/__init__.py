@@ -5,6 +5,7 @@ from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
 from videogcrf_det.segmentation.given import GivenUnaries
+from videogcrf_det.segmentation.heads import SegmentationHead
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.segmentation.phases import phase_cfg
 from videogcrf_det.segmentation.segmentor import Frame, FrameTerms, VideoSegmentor
@@ -16,6 +17,7 @@ __all__ = [
     "FrameTerms",
     "GivenUnaries",
     "PhaseTrainer",
+    "SegmentationHead",
     "VideoSegmentor",
     "add_segmentation_config",
     "check_labels",

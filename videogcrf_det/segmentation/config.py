@@ -17,6 +17,10 @@ def add_segmentation_config(cfg: CN) -> None:
     # Unaries come from MODEL.SEM_SEG_HEAD, whose NAME is in detectron2's SEM_SEG_HEADS_REGISTRY and
     # whose NUM_CLASSES are the labels; embeddings from the one feature in
     # MODEL.VIDEO_GCRF.IN_FEATURES.
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "SegmentationHead"
+    # Of SegmentationHead: bins of the pyramid pooling before the classifier, on the last of
+    # IN_FEATURES. [1, 2, 3, 6] as in PSPNet; []: none.
+    cfg.MODEL.SEM_SEG_HEAD.POOL_SCALES = []
     # Pairs of positions a clip that the pairwise objective looks at, within frames and across.
     cfg.MODEL.VIDEO_GCRF.NUM_PAIRS = 2000
 
@@ -36,6 +40,8 @@ def add_segmentation_config(cfg: CN) -> None:
     cfg.PHASES.UNARY.OUTPUT_DIR = ""
     cfg.PHASES.PAIRWISE = CN({"BASE_LR": 2.5e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
     cfg.PHASES.JOINT = CN({"BASE_LR": 1e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
+    # Embeddings are younger than the network below them; 10 in short schedules.
+    cfg.PHASES.JOINT.VIDEO_GCRF_LR_FACTOR = 1.0
 
     # ---- evaluation ------------------------------------------------------------------------------
     # Scales at which frames are segmented; probabilities are averaged. [1.0]: as they are.

@@ -22,9 +22,7 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     derived = cfg.clone()
     derived.defrost()
     derived.MODEL.PHASE = phase
-    derived.SOLVER.BASE_LR = settings.BASE_LR
-    derived.SOLVER.MAX_ITER = settings.MAX_ITER
-    derived.SOLVER.IMS_PER_BATCH = settings.IMS_PER_BATCH
+    derived.SOLVER.update({key: value for key, value in settings.items() if key in cfg.SOLVER})
     derived.OUTPUT_DIR = str(phase_folder(cfg, phase))
     if phase == "unary":
         derived.INPUT.CLIP.NUM_FRAMES = 1

@@ -5,11 +5,12 @@ import pytest
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
-from video_semseg import add_semantic_config, datasets
+from video_semseg import datasets
 from video_semseg.camvid import load_camvid
 
 from videogcrf_det import InputError
 from videogcrf_det.data import load_clips, load_videos
+from videogcrf_det.segmentation import add_segmentation_config
 
 CONFIGS = Path(__file__).parents[3] / "projects" / "semantic_segmentation" / "configs"
 NAMES = [
@@ -86,7 +87,7 @@ def test_data_sets_are_below_the_folder_of_data_sets(registered_below, tmp_path)
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_configs_fit_their_data_sets(path):
     cfg = get_cfg()
-    add_semantic_config(cfg)
+    add_segmentation_config(cfg)
     cfg.merge_from_file(str(path))
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
         assert name in NAMES

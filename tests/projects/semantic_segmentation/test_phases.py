@@ -8,12 +8,11 @@ import sys
 import pytest
 import torch
 from PIL import Image
-from video_semseg.config import add_semantic_config
 
 from tests.projects.semantic_segmentation.tiny import CONFIG, TINY, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
-from videogcrf_det.segmentation import PHASES, phase_cfg
+from videogcrf_det.segmentation import PHASES, add_segmentation_config, phase_cfg
 
 TOOL = "projects/semantic_segmentation/train_net.py"
 # the labels of drawn frames are three of CamVid's
@@ -134,7 +133,7 @@ def test_finished_phases_are_left_out_and_missing_figures_made_up_for(trained):
 
 
 def small_cfg(folder, *opts):
-    return build_cfg(CONFIG, [*SMALL, "OUTPUT_DIR", str(folder), *opts], add_semantic_config)
+    return build_cfg(CONFIG, [*SMALL, "OUTPUT_DIR", str(folder), *opts], add_segmentation_config)
 
 
 def touch(folder, phase):

@@ -6,10 +6,10 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from PIL import Image
-from video_semseg.config import add_semantic_config
 
 from tests.conftest import unregister
 from videogcrf_det.engine import build_cfg
+from videogcrf_det.segmentation import add_segmentation_config
 
 CONFIG = "projects/semantic_segmentation/configs/CamVid/quick_R_50_3f.yaml"
 NAMES, COLOURS = ["floor", "box", "ball"], [(0, 0, 0), (200, 120, 40), (40, 90, 220)]
@@ -96,7 +96,7 @@ def tiny(room, tmp_path_factory):
     """Overrides of CONFIG: the segmentor with weights."""
     opts = [*TINY, "DATASETS.TEST", f"('{room}',)"]
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    make_weights(build_cfg(CONFIG, opts, add_semantic_config), path)
+    make_weights(build_cfg(CONFIG, opts, add_segmentation_config), path)
     return [*opts, "MODEL.WEIGHTS", str(path)]
 
 
@@ -105,6 +105,6 @@ def make_cfg(tiny):
     """The config of the segmentor, with further overrides."""
 
     def make(*opts):
-        return build_cfg(CONFIG, [*tiny, *map(str, opts)], add_semantic_config)
+        return build_cfg(CONFIG, [*tiny, *map(str, opts)], add_segmentation_config)
 
     return make
