@@ -202,9 +202,14 @@ class VideoTrainer(DefaultTrainer):
         """Whole videos, one at a time, whose frames are read as they are needed."""
         return build_detection_test_loader(
             load_videos(dataset_name),
-            mapper=VideoDatasetMapper(cfg, is_train=False),
+            mapper=cls.build_test_mapper(cfg),
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
+
+    @classmethod
+    def build_test_mapper(cls, cfg: CfgNode) -> VideoDatasetMapper:
+        """What reads videos in evaluation."""
+        return VideoDatasetMapper(cfg, is_train=False)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

@@ -2,7 +2,11 @@
 
 from videogcrf_det.segmentation.config import PHASES, add_segmentation_config
 from videogcrf_det.segmentation.dense_crf import DenseCRF
-from videogcrf_det.segmentation.engine import PhaseTrainer, run_phases
+from videogcrf_det.segmentation.engine import (
+    PhaseTrainer,
+    run_phases,
+    segmentation_augmentations,
+)
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
 from videogcrf_det.segmentation.given import GivenUnaries
 from videogcrf_det.segmentation.heads import SegmentationHead
@@ -24,5 +28,6 @@ __all__ = [
     "evaluate_pairwise",
     "phase_cfg",
     "run_phases",
+    "segmentation_augmentations",
     "write_evaluation",
 ]

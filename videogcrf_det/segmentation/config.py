@@ -34,14 +34,12 @@ def add_segmentation_config(cfg: CN) -> None:
     # Which there are. The first starts with MODEL.WEIGHTS, others with the weights of the one
     # before. Without "unary" where unaries are given: ["pairwise", "joint"].
     cfg.PHASES.NAMES = list(PHASES)
-    # What each sets in SOLVER.
-    cfg.PHASES.UNARY = CN({"BASE_LR": 2.5e-3, "MAX_ITER": 20000, "IMS_PER_BATCH": 8})
+    # What each sets in SOLVER. Files can add any other key of that, CLIP_GRADIENTS for one.
+    cfg.PHASES.UNARY = _solver(2.5e-3, max_iter=20000, batch=8)
+    cfg.PHASES.PAIRWISE = _solver(2.5e-4, max_iter=10000, batch=2)
+    cfg.PHASES.JOINT = _solver(1e-4, max_iter=10000, batch=2)
     # Where the unaries are trained; "": OUTPUT_DIR/unary. Configs that name one folder share them.
     cfg.PHASES.UNARY.OUTPUT_DIR = ""
-    cfg.PHASES.PAIRWISE = CN({"BASE_LR": 2.5e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
-    cfg.PHASES.JOINT = CN({"BASE_LR": 1e-4, "MAX_ITER": 10000, "IMS_PER_BATCH": 2})
-    # Embeddings are younger than the network below them; 10 in short schedules.
-    cfg.PHASES.JOINT.VIDEO_GCRF_LR_FACTOR = 1.0
 
     # ---- evaluation ------------------------------------------------------------------------------
     # Scales at which frames are segmented; probabilities are averaged. [1.0]: as they are.
@@ -57,3 +55,7 @@ def add_segmentation_config(cfg: CN) -> None:
     cfg.TEST.DENSE_CRF.APPEARANCE_STD = 80.0
     cfg.TEST.DENSE_CRF.COLOUR_STD = 13.0
     cfg.TEST.DENSE_CRF.APPEARANCE_WEIGHT = 10.0
+
+
+def _solver(lr: float, max_iter: int, batch: int) -> CN:
+    return CN({"BASE_LR": lr, "MAX_ITER": max_iter, "IMS_PER_BATCH": batch}, new_allowed=True)

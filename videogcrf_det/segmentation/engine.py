@@ -36,10 +36,8 @@ class PhaseTrainer(VideoTrainer):
 
     @classmethod
     def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
-        """Scale, then crop: detectron2's mapper crops first, and every clip has another size."""
-        augmentations = build_augmentation(cfg, is_train=True)
-        if cfg.INPUT.CROP.ENABLED:
-            augmentations.insert(1, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        """What reads and augments a clip in training."""
+        augmentations = segmentation_augmentations(cfg)
         return ClipDatasetMapper(cfg, is_train=True, augmentations=augmentations)
 
     @classmethod
@@ -75,13 +73,21 @@ class PhaseTrainer(VideoTrainer):
         return results
 
 
+def segmentation_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
+    """Scale, then crop: detectron2's mapper crops first, and every clip has another size."""
+    augmentations = build_augmentation(cfg, is_train=True)
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.insert(1, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    return augmentations
+
+
 def run_phases(
     trainer: type[PhaseTrainer], cfg: CfgNode, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Train the phases that ``args.phase`` names, and evaluate each.
 
     Of "all", those that are finished are left out; one that was interrupted goes on with
-    ``--resume``.
+    ``--resume``. Phase "unary" can be evaluated where it is not trained, with given unaries.
 
     Returns:
         the results of the last phase; empty except in the main process.
@@ -90,7 +96,8 @@ def run_phases(
         InputError: ``cfg`` has no such phase, or the one before it has not been trained.
     """
     names = cfg.PHASES.NAMES
-    if args.phase not in ("all", *names):
+    given = args.phase == "unary" and args.eval_only
+    if args.phase not in ("all", *names) and not given:
         raise InputError(f"--phase {args.phase} is none of {', '.join(names)}, nor all")
     results: dict[str, Any] = {}
     for phase in names if args.phase == "all" else [args.phase]:

@@ -16,13 +16,20 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     that the phase itself left, or else those of ``cfg``.
 
     Raises:
-        InputError: the phase before has not been trained.
+        InputError: the phase before has not been trained, or PHASES has what SOLVER does not know.
     """
-    settings = cfg.PHASES[phase.upper()]
+    settings = cfg.PHASES[phase.upper()].clone()
+    settings.defrost()
+    settings.pop("OUTPUT_DIR", None)
     derived = cfg.clone()
     derived.defrost()
     derived.MODEL.PHASE = phase
-    derived.SOLVER.update({key: value for key, value in settings.items() if key in cfg.SOLVER})
+    try:
+        derived.SOLVER.merge_from_other_cfg(settings)
+    except (KeyError, ValueError) as error:  # yacs raises KeyError("Non-existent config key: ...")
+        raise InputError(
+            f"PHASES.{phase.upper()} has what SOLVER has not: {error.args[0]}"
+        ) from None
     derived.OUTPUT_DIR = str(phase_folder(cfg, phase))
     if phase == "unary":
         derived.INPUT.CLIP.NUM_FRAMES = 1

@@ -1,0 +1,40 @@
+"""Train and evaluate instance tracking, phase by phase."""
+
+from videogcrf_det.cli import launch_tool, run_tool
+
+EPILOG = """
+The network that make_unaries.py starts with; then the random field on the unaries that it wrote:
+
+    python train_net.py --config-file configs/DAVIS-2016/parent_R_50.yaml --phase unary
+    python train_net.py --config-file configs/DAVIS-2016/R_50_3f.yaml INPUT.UNARIES unaries
+
+The given unaries alone, and a trained model again:
+
+    python train_net.py --config-file FILE --phase unary --eval-only INPUT.UNARIES unaries
+    python train_net.py --config-file FILE --phase joint --eval-only INPUT.UNARIES unaries
+"""
+
+
+def work(args) -> None:
+    """What each process does."""
+    from video_tracking import TrackingTrainer, add_tracking_config
+
+    from videogcrf_det.engine import build_cfg
+    from videogcrf_det.segmentation import run_phases
+
+    cfg = build_cfg(args.config_file, args.opts, add_tracking_config)
+    run_phases(TrackingTrainer, cfg, args)
+
+
+def main() -> None:
+    from detectron2.engine import default_argument_parser
+
+    from videogcrf_det.segmentation import PHASES
+
+    parser = default_argument_parser(EPILOG)
+    parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
+    launch_tool(work, parser.parse_args())
+
+
+if __name__ == "__main__":
+    run_tool(main)

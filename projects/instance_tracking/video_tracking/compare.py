@@ -1,0 +1,119 @@
+"""Results of several methods side by side, as videos.
+
+Letters: H x W pixels of a frame.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data import DatasetCatalog
+from detectron2.data.detection_utils import read_image
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from video_tracking.davis import read_object_mask
+from video_tracking.measures import region_similarity
+from video_tracking.results import read_ids
+from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.errors import InputError
+from videogcrf_det.video import VideoWriter
+from videogcrf_det.visualization.overlay import Picture, draw_instances
+from videogcrf_det.visualization.panels import tile
+
+Record = dict[str, Any]
+
+
+def compare_results(
+    dataset: str,
+    results: Mapping[str, str | Path],
+    output: str | Path,
+    *,
+    sequences: Sequence[str] = (),
+    fps: float = 10,
+) -> list[Path]:
+    """Write a video of each sequence with the objects that each of the methods found.
+
+    Above each panel stands the mean J of the objects on that frame, where it is annotated.
+
+    Args:
+        dataset: a registered data set of davis.py.
+        results: name -> folder with indexed PNGs, ``<folder>/<sequence>/00000.png``.
+        output: a folder, gets ``<sequence>.mp4``.
+        sequences: which; all if there are none.
+        fps: frames a second.
+
+    Raises:
+        InputError: a sequence or a result is missing.
+
+    Returns:
+        the videos.
+    """
+    known = _by_sequence(DatasetCatalog.get(dataset))
+    for name in sequences:
+        if name not in known:
+            raise InputError(f"{dataset} has no sequence {name!r}, only {', '.join(known)}")
+    chosen = sequences or list(known)
+    for folder in results.values():
+        for sequence in chosen:
+            _require(Path(folder, sequence), known[sequence])
+    videos = []
+    for sequence in tqdm(chosen, desc="videos", unit="video", disable=None):
+        videos.append(Path(output, f"{sequence}.mp4"))
+        with VideoWriter(videos[-1], fps) as writer:
+            for objects in known[sequence]:
+                writer.write(draw_frame(objects, results))
+    return videos
+
+
+def draw_frame(objects: Sequence[Record], results: Mapping[str, str | Path]) -> Picture:
+    """A frame, once for each of the methods.
+
+    Args:
+        objects: the records of the frame, one for each object.
+        results: see compare_results.
+    """
+    frame = objects[0]
+    with named_if_unreadable(frame):
+        image = np.ascontiguousarray(read_image(frame["file_name"], "RGB"))
+    panels = []
+    for name, folder in results.items():
+        ids = read_ids(Path(folder, frame["sequence"], Path(frame["file_name"]).stem + ".png"))
+        masks = np.stack([ids == _id(record) for record in objects])
+        drawn = draw_instances(image, masks, range(len(masks)))
+        panels.append((name + _score(objects, masks), drawn))
+    return tile(panels)
+
+
+def _by_sequence(records: Sequence[Record]) -> dict[str, list[list[Record]]]:
+    """Sequence -> frames -> the records of their objects."""
+    frames: dict[str, dict[int, list[Record]]] = {}
+    for record in records:
+        of_sequence = frames.setdefault(record["sequence"], {})
+        of_sequence.setdefault(record["frame_id"], []).append(record)
+    return {name: list(of_sequence.values()) for name, of_sequence in frames.items()}
+
+
+def _require(folder: Path, frames: Sequence[Sequence[Record]]) -> None:
+    for objects in frames:
+        file = folder / (Path(objects[0]["file_name"]).stem + ".png")
+        if not file.is_file():
+            raise InputError(
+                f"{file} does not exist: evaluate the model with train_net.py --eval-only, or name "
+                "a folder that has all frames of the sequence"
+            )
+
+
+def _id(record: Record) -> int:
+    return 1 if record["object_id"] is None else record["object_id"]
+
+
+def _score(objects: Sequence[Record], masks: NDArray[np.bool_]) -> str:
+    if any("mask_file" not in record for record in objects):
+        return ""
+    found = []
+    for record, mask in zip(objects, masks, strict=True):
+        annotated = read_object_mask(record)
+        found.append(region_similarity(mask, annotated == 1, annotated == 255))
+    return f"   J {100 * np.mean(found):.0f}"
