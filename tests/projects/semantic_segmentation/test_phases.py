@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,6 +157,31 @@ def test_settings_of_phases(tmp_path):
     assert weights == pairwise.MODEL.WEIGHTS
     assert pairwise.INPUT.CLIP.NUM_FRAMES == 3
     assert pairwise.SOLVER.MAX_ITER == cfg.PHASES.PAIRWISE.MAX_ITER
+
+
+def test_a_phase_sets_any_key_of_the_solver(tmp_path):
+    clip = "{ENABLED: True, CLIP_TYPE: norm, CLIP_VALUE: 0.5}"
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"_BASE_: {Path(CONFIG).absolute()}\n"
+        f"PHASES: {{PAIRWISE: {{MOMENTUM: 0.5, CLIP_GRADIENTS: {clip}}}}}\n"
+    )
+    opts = ["OUTPUT_DIR", str(tmp_path), "PHASES.UNARY.OUTPUT_DIR", ""]
+    cfg = build_cfg(str(path), opts, add_segmentation_config)
+    touch(tmp_path, "unary")
+    solver = phase_cfg(cfg, "pairwise").SOLVER
+    assert (solver.MOMENTUM, solver.CLIP_GRADIENTS.CLIP_VALUE) == (0.5, 0.5)
+    assert solver.CLIP_GRADIENTS.ENABLED
+    other = phase_cfg(cfg, "unary").SOLVER
+    assert (other.MOMENTUM, other.CLIP_GRADIENTS.ENABLED) == (0.9, False)
+
+
+def test_a_phase_sets_what_the_solver_has_not(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"_BASE_: {Path(CONFIG).absolute()}\nPHASES: {{UNARY: {{MOMENTOM: 0.5}}}}\n")
+    cfg = build_cfg(str(path), [], add_segmentation_config)
+    with pytest.raises(InputError, match=r"PHASES.UNARY has what SOLVER has not: .*MOMENTOM"):
+        phase_cfg(cfg, "unary")
 
 
 def test_unaries_can_be_shared(tmp_path):
