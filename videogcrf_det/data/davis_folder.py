@@ -151,13 +151,16 @@ def _natural(stem: str) -> list[int | str]:
 
 
 def _stems(folder: Path, suffix: str, problems: Problems) -> list[str]:
-    if not folder.is_dir():
-        return []
     try:
-        names = os.listdir(folder)
+        return frame_stems(folder, suffix) if folder.is_dir() else []
     except OSError as error:
         problems.add(f"cannot list {folder} ({error.strerror})")
         return []
+
+
+def frame_stems(folder: Path, suffix: str) -> list[str]:
+    """The names of the files in a folder that end with ``suffix``, without it, in natural order."""
+    names = os.listdir(folder)
     stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
     # macOS leaves files such as ._00000.jpg on foreign disks
     return sorted((stem for stem in stems if not stem.startswith(".")), key=_natural)

@@ -5,7 +5,6 @@ Letters: H x W pixels of a frame.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog
@@ -13,16 +12,13 @@ from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from video_tracking.davis import read_object_mask
+from video_tracking.davis import VOID, Record, read_ids, read_object_mask
 from video_tracking.measures import region_similarity
-from video_tracking.results import read_ids
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import VideoWriter
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import tile
-
-Record = dict[str, Any]
 
 
 def compare_results(
@@ -80,7 +76,7 @@ def draw_frame(objects: Sequence[Record], results: Mapping[str, str | Path]) -> 
     panels = []
     for name, folder in results.items():
         ids = read_ids(Path(folder, frame["sequence"], Path(frame["file_name"]).stem + ".png"))
-        masks = np.stack([ids == _id(record) for record in objects])
+        masks = np.stack([ids == (record["object_id"] or 1) for record in objects])
         drawn = draw_instances(image, masks, range(len(masks)))
         panels.append((name + _score(objects, masks), drawn))
     return tile(panels)
@@ -105,15 +101,11 @@ def _require(folder: Path, frames: Sequence[Sequence[Record]]) -> None:
             )
 
 
-def _id(record: Record) -> int:
-    return 1 if record["object_id"] is None else record["object_id"]
-
-
 def _score(objects: Sequence[Record], masks: NDArray[np.bool_]) -> str:
     if any("mask_file" not in record for record in objects):
         return ""
     found = []
     for record, mask in zip(objects, masks, strict=True):
         annotated = read_object_mask(record)
-        found.append(region_similarity(mask, annotated == 1, annotated == 255))
+        found.append(region_similarity(mask, annotated == 1, annotated == VOID))
     return f"   J {100 * np.mean(found):.0f}"
