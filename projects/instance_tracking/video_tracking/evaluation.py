@@ -16,7 +16,7 @@ from tqdm import tqdm
 from video_tracking.davis import VOID, Record, read_object_mask
 from video_tracking.measures import PixelCounts, contour_accuracy, region_similarity, summary
 from video_tracking.results import merge_objects, write_ids
-from video_tracking.unaries import read_probability, write_unary
+from video_tracking.unaries import read_probability, unary_stem, write_unary
 from videogcrf_det.segmentation import write_evaluation
 
 Figures = dict[str, Any]
@@ -40,6 +40,7 @@ class TrackingEvaluator(DatasetEvaluator):
         """
         self.dataset_name = dataset_name
         self.output_dir = Path(output_dir)
+        self.scores = self.output_dir / "scores"
         self.sequences: Figures = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
@@ -54,7 +55,7 @@ class TrackingEvaluator(DatasetEvaluator):
                 disable=not comm.is_main_process(),
             ):
                 foreground = output["sem_seg"][1].float().cpu().numpy()
-                write_unary(self.output_dir / "scores", record, foreground)
+                write_unary(f"{unary_stem(self.scores, record)}.png", foreground)
 
     def evaluate(self) -> Figures:
         """``{"tracking": ...}``: J, F, their recall and decay as means over objects, and the
@@ -125,9 +126,8 @@ class TrackingEvaluator(DatasetEvaluator):
             return merge_objects(
                 {key: (read_object_mask(record) == 1) * 1.0 for key, record in objects.items()}
             )
-        scores = self.output_dir / "scores"
         return merge_objects(
-            {key: read_probability(scores, record) for key, record in objects.items()}
+            {key: read_probability(self.scores, record) for key, record in objects.items()}
         )
 
 

@@ -7,7 +7,6 @@ where a video's name is its sequence's, or ``<sequence>/<object id>`` in DAVIS-2
 * ``.png``: 16-bit grey, the probability of the foreground p times 65535.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from video_tracking.davis import Record
+from video_tracking.davis import FilePath, Record
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 
-FilePath = str | os.PathLike[str]
 WHITE = 65535  # the grey of a probability of 1
 ADVICE = "write them with make_unaries.py, or as README.md says"
 
@@ -42,9 +40,8 @@ def read_unary(folder: FilePath, record: Record) -> NDArray[np.float32]:
     return log_odds
 
 
-def write_unary(folder: FilePath, record: Record, probability: NDArray[np.floating]) -> None:
+def write_unary(path: FilePath, probability: NDArray[np.floating]) -> None:
     """Write the probabilities (H, W) of the foreground of a frame as a 16-bit PNG."""
-    path = _stem(folder, record).with_suffix(".png")
     grey = np.rint(np.clip(probability, 0, 1) * WHITE).astype(np.uint16)
     with atomic_write(path) as temporary:
         if not cv2.imwrite(str(temporary), grey):
@@ -53,7 +50,7 @@ def write_unary(folder: FilePath, record: Record, probability: NDArray[np.floati
 
 def read_probability(folder: FilePath, record: Record) -> NDArray[np.float32]:
     """The probabilities (H, W) of the foreground of a frame; see read_unary."""
-    return 1 / (1 + np.exp(-read_unary(folder, record)))
+    return (1 / (1 + np.exp(-read_unary(folder, record)))).astype(np.float32)
 
 
 def check_unaries(folder: FilePath, records: Iterable[Record]) -> None:
@@ -66,7 +63,7 @@ def check_unaries(folder: FilePath, records: Iterable[Record]) -> None:
 
 def find_unary(folder: FilePath, record: Record) -> Path:
     """The file of a frame."""
-    stem = _stem(folder, record)
+    stem = unary_stem(folder, record)
     found = [path for path in (Path(f"{stem}.npy"), Path(f"{stem}.png")) if path.is_file()]
     if len(found) == 1:
         return found[0]
@@ -77,7 +74,8 @@ def find_unary(folder: FilePath, record: Record) -> Path:
     )
 
 
-def _stem(folder: FilePath, record: Record) -> Path:
+def unary_stem(folder: FilePath, record: Record) -> Path:
+    """The file of a frame without its suffix."""
     return Path(folder, record["video_name"], Path(record["file_name"]).stem)
 
 

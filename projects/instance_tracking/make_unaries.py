@@ -1,0 +1,40 @@
+"""Write unaries for instance tracking: a network fine-tuned on the first frame of each video."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python make_unaries.py --config-file configs/DAVIS-2016/parent_R_50.yaml \\
+        --dataset davis_2016_val_480p --output output/DAVIS-2016/unaries \\
+        --opts MODEL.WEIGHTS output/DAVIS-2016/parent_R_50/unary/model_final.pth
+    python make_unaries.py --config-file FILE --dataset davis_2016_val_480p --sequences cows goat \\
+        --output unaries --opts UNARIES.ADAPT.ENABLED True MODEL.WEIGHTS model_final.pth
+
+Videos that are finished are left out: after an interruption, the same command goes on.
+"""
+
+
+def main() -> None:
+    from video_tracking import add_tracking_config
+    from video_tracking.provider import make_unaries
+
+    from videogcrf_det.engine import build_cfg
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument("--dataset", required=True, metavar="NAME")
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+    parser.add_argument("--sequences", nargs="+", default=[], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    cfg = build_cfg(args.config_file, args.opts, add_tracking_config)
+    make_unaries(cfg, args.dataset, args.output, args.sequences)
+
+
+if __name__ == "__main__":
+    run_tool(main)
