@@ -1,0 +1,145 @@
+"""The evaluator, fed with predictions whose measures are known."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from video_tracking.davis import VOID, read_ids, read_object_mask
+from video_tracking.evaluation import TrackingEvaluator
+from video_tracking.measures import contour_accuracy, region_similarity
+from video_tracking.unaries import read_probability
+
+from tests.projects.instance_tracking.drawn import object_ids
+from videogcrf_det.data import load_videos
+
+
+def evaluate(name, folder, predict):
+    """Figures for predictions ``predict(record) -> (H, W)`` of the foreground's probability."""
+    evaluator = TrackingEvaluator(name, str(folder))
+    evaluator.reset()
+    for video in load_videos(name):
+        outputs = (
+            {"sem_seg": torch.from_numpy(np.stack([1 - p, p])).float()}
+            for p in map(predict, video["frames"])
+        )
+        evaluator.process([{**video, "records": video["frames"]}], [outputs])
+    results = evaluator.evaluate()
+    evaluator.write(results)
+    return results["tracking"], evaluator
+
+
+def truth(record):
+    return (read_object_mask(record) == 1) * 1.0
+
+
+@pytest.mark.parametrize("year", ["2016", "2017"])
+def test_perfect_predictions(register, tmp_path, year):
+    figures, evaluator = evaluate(register(year), tmp_path / "out", truth)
+    for name in ("J", "J-recall", "F", "F-recall", "J&F", "mIoU"):
+        assert figures[name] == pytest.approx(100)
+    for name in ("J-decay", "F-decay"):
+        assert figures[name] == pytest.approx(0)
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["results"]["tracking"] == figures
+    assert content["sequences"].keys() == evaluator.sequences.keys()
+
+
+def test_first_and_last_frame_do_not_count(register, tmp_path):
+    def predict(record):
+        return truth(record) * (record["frame_id"] not in (0, record["last"]))
+
+    name = register("2016")
+    records = DatasetCatalog.get(name)
+    last = {r["sequence"]: r["frame_id"] for r in records}
+    figures, _ = evaluate(name, tmp_path, lambda r: predict({**r, "last": last[r["sequence"]]}))
+    assert figures["J"] == pytest.approx(100)
+    first = records[0]
+    given = read_ids(tmp_path / "masks" / first["sequence"] / "00000.png")
+    assert np.array_equal(given == 1, truth(first) == 1), "the given mask is the result there"
+
+
+def test_one_lost_frame(register, tmp_path):
+    """ "roll" has four frames that count, "spin" three; a lost one is 0 of J and of F."""
+
+    def predict(record):
+        return truth(record) * (record["image_id"] != "roll/00003")
+
+    figures, evaluator = evaluate(register("2016"), tmp_path, predict)
+    assert evaluator.sequences["roll"]["tracking"]["J"] == pytest.approx(75)
+    assert evaluator.sequences["roll"]["tracking"]["J-recall"] == pytest.approx(75)
+    # quarters of frames 1, 2, 3, 4: the first is 1 and 2, the last 3 (lost) and 4
+    assert evaluator.sequences["roll"]["tracking"]["J-decay"] == pytest.approx(50)
+    assert figures["J"] == pytest.approx((75 + 100) / 2)
+    assert figures["F"] == pytest.approx((75 + 100) / 2)
+    assert 50 < figures["mIoU"] < 100
+
+
+def test_objects_are_merged_by_score(register, tmp_path):
+    """The front ball is also claimed for the other, with less certainty."""
+
+    def predict(record):
+        both = object_ids(record["frame_id"], 2) > 0
+        return np.where(truth(record) == 1, 0.9, np.where(both, 0.7, 0.2))
+
+    figures, _ = evaluate(register("2017"), tmp_path, predict)
+    assert figures["J"] == pytest.approx(100)
+    for number in range(6):
+        ids = read_ids(tmp_path / "masks" / "pair" / f"{number:05d}.png")
+        assert np.array_equal(ids, object_ids(number, 2))
+
+
+def test_measures_are_those_of_the_merged_masks(register, tmp_path):
+    def predict(record):
+        return np.roll(truth(record), 3, axis=1) * 0.8
+
+    name = register("2017")
+    figures, _ = evaluate(name, tmp_path, predict)
+    values = {"J": [], "F": []}
+    for record in DatasetCatalog.get(name):
+        if 0 < record["frame_id"] < 5:
+            ids = read_ids(tmp_path / "masks" / "pair" / f"{record['frame_id']:05d}.png")
+            masks = ids == record["object_id"], truth(record) == 1
+            values["J"].append(region_similarity(*masks))
+            values["F"].append(contour_accuracy(*masks))
+    for measure, found in values.items():
+        assert figures[measure] == pytest.approx(100 * np.mean(found))
+        assert 0 < figures[measure] < 100
+
+
+def test_scores_can_be_read_as_unaries(register, tmp_path):
+    name = register("2017")
+    evaluate(name, tmp_path, lambda record: truth(record) * 0.6 + 0.1)
+    for record in DatasetCatalog.get(name):
+        found = read_probability(tmp_path / "scores", record)
+        assert np.allclose(found, truth(record) * 0.6 + 0.1, atol=1e-4)
+
+
+def test_frames_without_annotation(root, register, tmp_path, caplog):
+    for number in range(1, 5):
+        (root / f"Annotations/240p/spin/{number:05d}.png").unlink()
+
+    def predict(record):
+        return truth(record) if "mask_file" in record else np.zeros((48, 64))
+
+    figures, evaluator = evaluate(register("2016"), tmp_path, predict)
+    assert figures["J"] == pytest.approx(100)
+    assert list(evaluator.sequences) == ["roll"]
+    assert "spin has no annotated frame to measure" in caplog.text
+    assert (tmp_path / "masks/spin/00004.png").is_file()
+
+
+def test_void_pixels(root, register, tmp_path):
+    from PIL import Image
+
+    for number in range(6):
+        ids = object_ids(number, 2)
+        ids[:, 40:] = VOID
+        Image.fromarray(ids).save(root / f"Annotations/240p/pair/{number:05d}.png")
+
+    def predict(record):
+        return truth(record) + (read_object_mask(record) == VOID) * (record["object_id"] == 1)
+
+    figures, _ = evaluate(register("2017"), tmp_path, predict)
+    assert figures["J"] == pytest.approx(100)
