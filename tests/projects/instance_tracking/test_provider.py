@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from video_tracking import add_tracking_config
@@ -112,12 +113,17 @@ def test_settings_of_adaptation_change_the_result(register, make_cfg):
     video = load_videos(register("2016"))[0]
     adapt = {"ENABLED": True, "PERIOD": 1, "ITERATIONS": 1, "PROBABILITY": 0.5, "DISTANCE": 60}
 
+    cfg = make_cfg(*ABLE, "UNARIES.ITERATIONS", 120)
+    tracker = OnlineTracker.from_cfg(cfg)
+
     def run(**changed):
-        opts = [(f"UNARIES.ADAPT.{key}", value) for key, value in {**adapt, **changed}.items()]
-        words = [word for pair in opts for word in pair]
-        cfg = make_cfg(*ABLE, "UNARIES.ITERATIONS", 40, *words)
+        tracker.adapt = CfgNode({**cfg.UNARIES.ADAPT, **adapt, **changed})
         frames = iter(ObjectVideoMapper(cfg, is_train=False)(video)["frames"])
-        return np.stack(list(OnlineTracker.from_cfg(cfg)("roll", frames)))
+        return np.stack(list(tracker("roll", frames)))
+
+    run(ENABLED=False)
+    tracker.start = {name: value.clone() for name, value in tracker.model.state_dict().items()}
+    tracker.iterations, tracker.lr = 2, 0.01
 
     base = run()
     assert (base[1:] > 0.5).any(), "there is something to adapt to"
