@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
+from video_tracking import add_tracking_config
 
 from videogcrf_det.ablation import load_table, plan_runs
 from videogcrf_det.config import add_videogcrf_config
@@ -14,19 +15,23 @@ from videogcrf_det.gcrf import temporal_coupling
 from videogcrf_det.segmentation import PHASES, add_segmentation_config
 
 PROJECT = Path("projects/semantic_segmentation/tables")
-TABLES = [*sorted(PROJECT.glob("*.yaml")), *sorted(Path("tables").glob("*.yaml"))]
+TRACKING = Path("projects/instance_tracking/tables")
+ADD_CONFIG = {
+    PROJECT: add_segmentation_config,
+    TRACKING: add_tracking_config,
+    Path("tables"): add_videogcrf_config,
+}
+TABLES = [path for folder in ADD_CONFIG for path in sorted(folder.glob("*.yaml"))]
 
 
 def read(path):
     """For each run of a table: it, its arguments and its config."""
-    semantic = path.parent == PROJECT
     parser = default_argument_parser()
-    if semantic:
+    if path.parent in (PROJECT, TRACKING):
         parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
     for run in plan_runs(load_table(path), {}):
         args: argparse.Namespace = parser.parse_args(run.command[1:])
-        add = add_segmentation_config if semantic else add_videogcrf_config
-        yield run, args, build_cfg(args.config_file, args.opts, add)
+        yield run, args, build_cfg(args.config_file, args.opts, ADD_CONFIG[path.parent])
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
@@ -38,7 +43,7 @@ def test_commands(path):
         assert str(run.folder) == cfg.OUTPUT_DIR
         assert run.seed == cfg.SEED
         assert table.dataset in cfg.DATASETS.TEST
-        if path.parent == PROJECT:
+        if path.parent in (PROJECT, TRACKING):
             # results are where the last phase leaves them
             phase = "joint" if args.phase == "all" else args.phase
             shared = cfg.PHASES.UNARY.OUTPUT_DIR if phase == "unary" else ""
@@ -68,6 +73,23 @@ def test_camvid(name):
     assert cfg.TEST.DENSE_CRF.ENABLED
     assert f"{unaries}/model_final.pth" == cfg.MODEL.WEIGHTS
     assert not cfg.PHASES.UNARY.OUTPUT_DIR, "it would overwrite the base network's figures"
+
+
+@pytest.mark.parametrize("name", ["davis_2016", "davis_2016_quick"])
+def test_tracking(name):
+    """Equally many frames, the same unaries, and the context that the row is called by."""
+    found = {run.row.name: (args, cfg) for run, args, cfg in read(TRACKING / f"{name}.yaml")}
+    assert list(found) == ["unaries", "spatial", "2 frames", "3 frames"]
+    assert len({cfg.INPUT.UNARIES for _, cfg in found.values()}) == 1
+    args, _ = found.pop("unaries")
+    assert args.eval_only
+    context = [(1, 0), (2, 128), (3, 128)]
+    for (args, cfg), expected in zip(found.values(), context, strict=True):
+        frames = cfg.INPUT.CLIP.NUM_FRAMES
+        assert (frames, cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM) == expected
+        assert args.phase == "all"
+        for phase in (cfg.PHASES.PAIRWISE, cfg.PHASES.JOINT):
+            assert phase.IMS_PER_BATCH * frames == 6
 
 
 def test_embeddings():
