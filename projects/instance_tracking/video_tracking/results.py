@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from videogcrf_det.data.mini_davis import davis_palette
 from videogcrf_det.files import atomic_write
 
 
@@ -27,14 +28,3 @@ def write_ids(path: str | os.PathLike[str], ids: NDArray[np.uint8]) -> None:
     picture.putpalette(davis_palette())
     with atomic_write(path) as temporary:
         picture.save(temporary, format="PNG")
-
-
-def davis_palette() -> bytes:
-    """RGB of the 256 ids: id 1 is dark red, 2 dark green, ... (the colour map of PASCAL VOC).
-
-    From its lowest bits on, three bits of the id at a time are the next lower bits of red, green
-    and blue.
-    """
-    bits = np.arange(256)[:, None] >> np.arange(9) & 1  # (256, 9): the lowest first
-    groups = bits.reshape(256, 3, 3)  # id, which three, colour
-    return (groups << np.array([7, 6, 5])[:, None]).sum(1).astype(np.uint8).tobytes()

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 from video_tracking.davis import read_ids
-from video_tracking.results import davis_palette, merge_objects, write_ids
+from video_tracking.results import merge_objects, write_ids
 
 
 def test_the_most_probable_object_if_more_probable_than_not():
@@ -25,16 +25,3 @@ def test_indexed_pictures(tmp_path):
     assert colours[0, 0] == (0, 0, 0)
     assert colours[1, 0] == (128, 0, 0)
     assert colours[2, 0] == (0, 128, 0)
-
-
-def test_palette_bit_by_bit():
-    palette = davis_palette()
-    for key in range(256):
-        red = green = blue = 0
-        rest = key
-        for shift in range(7, -1, -1):
-            red |= (rest & 1) << shift
-            green |= (rest >> 1 & 1) << shift
-            blue |= (rest >> 2 & 1) << shift
-            rest >>= 3
-        assert tuple(palette[3 * key : 3 * key + 3]) == (red, green, blue)
