@@ -25,6 +25,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=mini_davis.SIZE[1], help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes")
     parser.add_argument(
+        "--degraded",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of frames of which little can be seen, up to 0.5",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace ROOT, if this tool wrote it"
     )
     args = parser.parse_args()
@@ -35,6 +42,7 @@ def main() -> None:
         num_frames=args.num_frames,
         size=(args.height, args.width),
         seed=args.seed,
+        degraded=args.degraded,
         overwrite=args.overwrite,
     )
 

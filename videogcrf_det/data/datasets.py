@@ -1,8 +1,9 @@
 """COCO-format annotations of videos: loading, and registration with detectron2.
 
-Importing this module registers ``davis_person_{train,val}`` and ``mini_davis_person_{train,val}``
-below ``$DETECTRON2_DATASETS`` (``datasets`` where that is not set). Files are read when a data set
-is used, not before.
+Importing this module registers ``davis_person_{train,val}``, and of drawn data
+``mini_davis_person_{train,val}`` and ``mini_davis_degraded_person_{train,val}``, below
+``$DETECTRON2_DATASETS`` (``datasets`` where that is not set). Files are read when a data set is
+used, not before.
 """
 
 import json
@@ -135,7 +136,11 @@ def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, 
 
 def _register_davis_person() -> None:
     root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
-    for prefix, folder in [("davis_person", "DAVIS"), ("mini_davis_person", "mini_davis")]:
+    for prefix, folder in [
+        ("davis_person", "DAVIS"),
+        ("mini_davis_person", "mini_davis"),
+        ("mini_davis_degraded_person", "mini_davis_degraded"),
+    ]:
         for split in ["train", "val"]:
             name = f"{prefix}_{split}"
             if name in DatasetCatalog:  # a user's own, or this module imported again

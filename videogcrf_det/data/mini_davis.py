@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from videogcrf_det.data.degrade import degrade, degraded_frames
 from videogcrf_det.data.mini_davis_render import IGNORE, render
 from videogcrf_det.data.mini_davis_scene import make_scene
 from videogcrf_det.errors import InputError
@@ -35,6 +36,7 @@ def make_mini_davis(
     num_frames: int = NUM_FRAMES,
     size: tuple[int, int] = SIZE,
     seed: int = 0,
+    degraded: float = 0.0,
     overwrite: bool = False,
 ) -> None:
     """Draw the data set into ``root``, which appears whole or not at all.
@@ -53,12 +55,14 @@ def make_mini_davis(
         num_frames: frames of each sequence.
         size: (height, width) of the frames, at least MIN_SIZE.
         seed: 0 or more.
+        degraded: the share of frames, from 0 to 0.5, of which little can be seen; see degrade. All
+            other frames, and all masks, are the same as without.
         overwrite: replace ``root``, provided that this function wrote it.
 
     Raises:
         InputError: a value out of range, or a ``root`` that cannot be written or must not be.
     """
-    _check(num_train, num_val, num_frames, size, seed)
+    _check(num_train, num_val, num_frames, size, seed, degraded)
     with _whole_folder(Path(root), overwrite) as folder:
         names = {
             "train": [f"{NAMES['train']}-{index:03d}" for index in range(num_train)],
@@ -68,8 +72,10 @@ def make_mini_davis(
         semantics = {}
         for split, index in tqdm(jobs, desc="drawing", unit="sequence", disable=None):
             name = names[split][index]
-            rng = np.random.default_rng([seed, list(names).index(split), index])
+            key = [seed, list(names).index(split), index]
+            rng = np.random.default_rng(key)
             semantics[name] = _write_sequence(folder, name, rng, index, num_frames, size)
+            _degrade(folder / f"JPEGImages/{size[0]}p" / name, key, num_frames, degraded)
         for split, lines in names.items():
             _write_text(folder / f"ImageSets/2017/{split}.txt", "".join(f"{x}\n" for x in lines))
         _write_text(folder / "davis_semantics.json", json.dumps(semantics, indent=1))
@@ -79,11 +85,19 @@ def make_mini_davis(
             "num_frames": num_frames,
             "size": list(size),
             "seed": seed,
+            "degraded": degraded,
         }
         _write_text(folder / RECEIPT, json.dumps(receipt, indent=1))
 
 
-def _check(num_train: int, num_val: int, num_frames: int, size: tuple[int, int], seed: int) -> None:
+def _check(
+    num_train: int,
+    num_val: int,
+    num_frames: int,
+    size: tuple[int, int],
+    seed: int,
+    degraded: float,
+) -> None:
     for name, value in [("train", num_train), ("val", num_val)]:
         if value < 0:
             raise InputError(f"the number of {name} sequences is {value}: give 0 or more")
@@ -98,6 +112,10 @@ def _check(num_train: int, num_val: int, num_frames: int, size: tuple[int, int],
         )
     if seed < 0:
         raise InputError(f"the seed is {seed}: give 0 or more")
+    if not 0 <= degraded <= 0.5:
+        raise InputError(
+            f"the share of degraded frames is {degraded}: give 0 to 0.5, since no two are in a row"
+        )
 
 
 @contextlib.contextmanager
@@ -161,6 +179,16 @@ def _write_sequence(
             mask = np.where(labels == IGNORE, 255, 0).astype(np.uint8)
             Image.fromarray(mask).save(ignored / f"{frame:05d}.png")
     return {str(label): category for label, category in sorted(scene.categories.items())}
+
+
+def _degrade(images: Path, key: list[int], num_frames: int, share: float) -> None:
+    """Spoil some frames of a sequence, with random numbers of their own."""
+    rng = np.random.default_rng([*key, 1])
+    for frame in degraded_frames(rng, num_frames, share):
+        path = images / f"{frame:05d}.jpg"
+        with Image.open(path) as image:
+            spoilt = degrade(np.asarray(image), rng)
+        Image.fromarray(spoilt).save(path, quality=95)
 
 
 def davis_palette() -> bytes:

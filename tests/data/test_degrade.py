@@ -1,0 +1,57 @@
+"""Frames of which little can be seen."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videogcrf_det import InputError
+from videogcrf_det.data.degrade import DEGRADATIONS, degraded_frames
+from videogcrf_det.data.mini_davis import make_mini_davis
+
+SMALL = {"num_train": 2, "num_val": 1, "num_frames": 10, "size": (48, 64)}
+
+
+def files(root, kind):
+    return {p.relative_to(root): p.read_bytes() for p in (root / kind).rglob("*") if p.is_file()}
+
+
+def test_only_some_frames_change_and_no_mask(tmp_path):
+    for name, share in [("clear", 0.0), ("degraded", 0.3), ("again", 0.3)]:
+        make_mini_davis(tmp_path / name, **SMALL, degraded=share)
+    assert files(tmp_path / "degraded", ".") == files(tmp_path / "again", ".")
+    clear, degraded = (files(tmp_path / name, "JPEGImages") for name in ("clear", "degraded"))
+    changed = [path for path in clear if clear[path] != degraded[path]]
+    for sequence in ("walk-000", "walk-001", "stroll-000"):
+        numbers = sorted(int(path.stem) for path in changed if path.parent.name == sequence)
+        assert len(numbers) == 3
+        assert min(np.diff(numbers)) > 1, "no two in a row"
+    for kind in ("Annotations", "IgnoreMasks"):
+        assert files(tmp_path / "clear", kind) == files(tmp_path / "degraded", kind)
+
+
+def test_frames_are_spread():
+    chosen = [degraded_frames(np.random.default_rng(seed), 8, 0.25) for seed in range(60)]
+    assert all(len(frames) == 2 for frames in chosen)
+    assert {frame for frames in chosen for frame in frames} == set(range(8))
+
+
+@pytest.mark.parametrize("function", DEGRADATIONS, ids=lambda function: function.__name__)
+def test_little_can_be_seen(tmp_path, function):
+    """The frame predicts less of what was there than its neighbour does."""
+    make_mini_davis(tmp_path / "data", num_train=1, num_val=0, num_frames=2)
+    paths = sorted((tmp_path / "data/JPEGImages").rglob("*.jpg"))
+    frame, neighbour = (np.asarray(Image.open(path), np.uint8) for path in paths)
+    spoilt = function(frame, np.random.default_rng(0))
+    assert spoilt.shape == frame.shape
+    assert spoilt.dtype == np.uint8
+
+    def error(other):
+        return np.abs(other.astype(float) - frame).mean()
+
+    assert error(spoilt) > error(neighbour)
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.6, float("nan")])
+def test_bad_shares(tmp_path, share):
+    with pytest.raises(InputError, match=r"share of degraded frames is .*: give 0 to 0\.5"):
+        make_mini_davis(tmp_path / "data", **SMALL, degraded=share)
