@@ -37,6 +37,7 @@ from videogcrf_det.data import (
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
+from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import VideoGCRF
 
 
@@ -221,12 +222,36 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Evaluate what a checkpoint of the model would hold; see DefaultTrainer."""
+        """Evaluate what a checkpoint of the model would hold; see DefaultTrainer.
+
+        ``cost.json`` beside the results of a data set has what they took (Cost.figures), and
+        evaluators with a method ``write`` get the results, with ``further_results``.
+        """
         if comm.get_world_size() > 1:
             # statistics of batch norms drift apart in training, and the main process's are saved
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        return super().test(cfg, model, evaluators)
+        names = cfg.DATASETS.TEST
+        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
+        results = {}
+        for name, evaluator in zip(names, evaluators, strict=True):
+            one = cfg.clone()
+            one.defrost()
+            one.DATASETS.TEST = (name,)
+            with measure_cost(getattr(model, "module", model)) as cost:
+                results[name] = super().test(one, model, [evaluator])
+            results[name].update(cls.further_results(one, model))
+            if comm.is_main_process():
+                cost.write(os.path.join(cfg.OUTPUT_DIR, "inference", name, "cost.json"))
+                if hasattr(evaluator, "write"):
+                    evaluator.write(results[name])
+        return results[names[0]] if len(names) == 1 else results
+
+    @classmethod
+    def further_results(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        """Results by task of what no evaluator sees, on the one data set of DATASETS.TEST; empty
+        but in the main process."""
+        return {}
 
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:

@@ -87,6 +87,15 @@ def test_mean_and_spread_over_seeds(folder, write):
     assert "seeds 0, 1, 4" in (folder / "out" / "table.md").read_text()
 
 
+def test_cost_beside_the_results(folder, write):
+    rows = [{"name": "A", "opts": {"VALUE": 1}}, {"name": "B", "args": "--phase unary"}]
+    columns = {"parameters": "cost.parameters", "iterations": "cost.iterations"}
+    run_ablation(write(rows=rows, opts={"VALUE": 1}, columns=columns))
+    head, *lines = table_md(folder)
+    assert head == ["", "parameters", "iterations"]
+    assert lines == [["A", "7.0", "–"], ["B", "–", "–"]]  # noqa: RUF001 - en dashes
+
+
 def test_a_failing_row_does_not_keep_the_others(folder, write, capsys):
     path = write(rows=[row("A", 0), row("B", 20), row("C", "nothing")])
     (folder / "broken").touch()

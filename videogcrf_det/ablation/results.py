@@ -5,6 +5,7 @@ import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -193,21 +194,25 @@ class Results:
 
 
 def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
-    """Read the figures of a run.
+    """Read the figures of a run, and below ``cost`` what its evaluation took.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: a file cannot be read.
     """
-    try:
-        content = json.loads(run.results.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the result file {run.results} cannot be read ({error}): make the row "
-            f"{run.row.name!r} again with --redo"
-        ) from None
-    figures = dict(_figures(content))
+    content, cost = _read(run, run.results), run.results.with_name("cost.json")
+    figures = dict(_figures({**content, "cost": _read(run, cost) if cost.is_file() else {}}))
     values = {c.heading: figures[c.path] for c in columns if c.path in figures}
     return Outcome(run, values, tuple(figures), content.get("versions", {}))
+
+
+def _read(run: Run, path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the result file {path} cannot be read ({error}): make the row {run.row.name!r} again "
+            "with --redo"
+        ) from None
 
 
 def _figures(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]:

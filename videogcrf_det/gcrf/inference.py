@@ -79,6 +79,19 @@ def gcrf_inference(
     return x.to(unary.dtype)
 
 
+_counts: list[list[int]] = []
+
+
+@contextlib.contextmanager
+def counted_iterations(counts: list[int]) -> Iterator[None]:
+    """Have conjugate gradients append the steps of each column to ``counts`` in the block."""
+    _counts.append(counts)
+    try:
+        yield
+    finally:
+        _counts.remove(counts)
+
+
 class _Inference(torch.autograd.Function):
     """Unaries and results as rows (B, V, C, N), the layout of feature maps."""
 
@@ -191,6 +204,8 @@ def _solve(
             _warn_once("rounding left the direct solver", direct.residual, rtol, cures)
         return direct.solution, direct.spatial, direct.temporal
     result = conjugate_gradient(operator.matvec, rhs, rtol=rtol, max_iters=max_iters)
+    for counts in _counts:
+        counts += result.num_iters.flatten().tolist()
     if not result.converged.all():
         norm = rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
         after = f"conjugate gradients stopped after {int(result.num_iters.max())} iterations"

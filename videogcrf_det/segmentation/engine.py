@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,31 +45,17 @@ class PhaseTrainer(VideoTrainer):
         return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
-    def test(
-        cls,
-        cfg: CfgNode,
-        model: nn.Module,
-        evaluators: Sequence[Any] | None = None,
-    ) -> dict[str, Any]:
-        """The evaluators' figures, and the accuracy of the pairwise objective but in phase "unary".
-
-        They are written to ``evaluation.json`` as well.
-        """
-        names = cfg.DATASETS.TEST
-        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
-        results = super().test(cfg, model, evaluators)
-        by_name = {names[0]: results} if len(names) == 1 else results
-        for name, evaluator in zip(names, evaluators, strict=True):
-            if cfg.MODEL.PHASE != "unary":
-                bare: Any = getattr(model, "module", model)
-                with inference_context(bare), torch.no_grad():
-                    pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, name))
-                if comm.is_main_process():
-                    by_name[name]["pairwise"] = pairwise
-                    print_csv_format({"pairwise": pairwise})
-            if comm.is_main_process():
-                evaluator.write(by_name[name])
-        return results
+    def further_results(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        """The accuracy of the pairwise objective but in phase "unary"."""
+        if cfg.MODEL.PHASE == "unary":
+            return {}
+        bare: Any = getattr(model, "module", model)
+        with inference_context(bare), torch.no_grad():
+            pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, cfg.DATASETS.TEST[0]))
+        if not comm.is_main_process():
+            return {}
+        print_csv_format({"pairwise": pairwise})
+        return {"pairwise": pairwise}
 
 
 def segmentation_augmentations(cfg: CfgNode) -> list[T.Augmentation]:

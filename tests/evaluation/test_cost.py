@@ -1,0 +1,70 @@
+"""What an evaluation takes, and where it is written."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import CONFIG
+from videogcrf_det.engine import VideoTrainer, build_cfg
+from videogcrf_det.evaluation.cost import measure_cost
+from videogcrf_det.gcrf import SpatioTemporalOperator, conjugate_gradient, gcrf_inference
+
+
+class Doubler(nn.Module):
+    """Gives twice the frames of each video, as they are asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+
+    def forward(self, videos):
+        return [(2 * frame for frame in video) for video in videos]
+
+
+def test_frames_and_parameters():
+    model = Doubler()
+    with measure_cost(model) as cost:
+        found = [list(outputs) for outputs in model([[1, 2, 3], [4]])]
+    assert found == [[2, 4, 6], [8]]
+    figures = cost.figures()
+    assert cost.frames == 4
+    assert figures["seconds_per_frame"] == pytest.approx(cost.seconds / 4)
+    assert figures["seconds_per_frame"] > 0
+    assert figures["parameters"] == 16
+    assert figures["peak_memory_mib"] > 1
+    assert figures["cg_iterations_mean"] is None
+    list(model([[1, 2, 3]])[0])
+    assert cost.frames == 4, "nothing is counted after the block"
+
+
+@pytest.mark.parametrize("solver", ["cg", "direct"])
+def test_iterations_of_all_columns(solver):
+    generator = torch.Generator().manual_seed(0)
+    unary = torch.randn(2, 3, 40, 5, generator=generator)
+    spatial = torch.randn(2, 3, 4, 40, generator=generator)
+    with measure_cost(Doubler()) as cost:
+        gcrf_inference(unary, spatial, None, None, 0.5, solver=solver)
+    operator = SpatioTemporalOperator(spatial, None, None, torch.tensor(0.5))
+    expected = conjugate_gradient(operator.matvec, unary, rtol=1e-5).num_iters
+    figures = cost.figures()
+    if solver == "direct":
+        assert figures["cg_iterations_worst"] is None
+        return
+    assert figures["cg_iterations_mean"] == pytest.approx(expected.float().mean().item())
+    assert figures["cg_iterations_worst"] == expected.max().item()
+    gcrf_inference(unary, spatial, None, None, 0.5, solver=solver)
+    assert len(cost.iterations) == expected.numel(), "nothing is counted after the block"
+
+
+def test_the_file(small, mini_data):
+    cfg = build_cfg(CONFIG, [*small, "MODEL.VIDEO_GCRF.SOLVER", "cg"])
+    model = VideoTrainer.build_model(cfg)
+    VideoTrainer.test(cfg, model)
+    path = Path(cfg.OUTPUT_DIR, "inference", mini_data["val"], "cost.json")
+    figures = json.loads(path.read_text())
+    assert figures["parameters"] == sum(p.numel() for p in model.parameters())
+    assert figures["cg_iterations_worst"] >= figures["cg_iterations_mean"] > 0
+    assert figures["seconds_per_frame"] > 0

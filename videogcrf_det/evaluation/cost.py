@@ -1,0 +1,96 @@
+"""What an evaluation took: time, memory, parameters, and steps of the solver."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from videogcrf_det.files import atomic_write
+from videogcrf_det.gcrf.inference import counted_iterations
+
+MEBI = 2**20
+
+
+@dataclass
+class Cost:
+    """What the inference of videos has taken so far in this process."""
+
+    parameters: int
+    device: torch.device
+    seconds: float = 0.0
+    frames: int = 0
+    iterations: list[int] = field(default_factory=list)  # of conjugate gradients, by column
+
+    def figures(self) -> dict[str, float | None]:
+        """By name; None is what there is nothing of.
+
+        ``seconds_per_frame`` counts reading the frames as well. ``peak_memory_mib`` is that of the
+        GPU in the evaluation, or that of this process up to now.
+        """
+        count = len(self.iterations)
+        return {
+            "seconds_per_frame": self.seconds / self.frames if self.frames else None,
+            "peak_memory_mib": self._peak_memory(),
+            "parameters": self.parameters,
+            "cg_iterations_mean": sum(self.iterations) / count if count else None,
+            "cg_iterations_worst": max(self.iterations, default=None),
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the figures as JSON."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(self.figures(), indent=1), encoding="utf-8")
+
+    def _peak_memory(self) -> float | None:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / MEBI
+        try:
+            import resource
+        except ImportError:  # Windows has no such count
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / MEBI if sys.platform == "darwin" else peak / 1024
+
+    def timed(self, outputs: Iterable[Any]) -> Iterator[Any]:
+        """The outputs for a video, frame by frame, while time is taken."""
+        iterator = iter(outputs)
+        while True:
+            start = time.perf_counter()
+            try:
+                output = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+                self.seconds += time.perf_counter() - start
+            self.frames += 1
+            yield output
+
+
+@contextlib.contextmanager
+def measure_cost(model: nn.Module) -> Iterator[Cost]:
+    """Measure what ``model``, which gives an iterator for each video, takes in the ``with`` block.
+
+    Args:
+        model: as it is, not wrapped for several processes.
+    """
+    first = next(model.parameters())
+    cost = Cost(sum(p.numel() for p in model.parameters()), first.device)
+    if first.is_cuda:
+        torch.cuda.reset_peak_memory_stats(first.device)
+    hook = model.register_forward_hook(
+        lambda _module, _inputs, videos: [cost.timed(outputs) for outputs in videos]
+    )
+    try:
+        with counted_iterations(cost.iterations):
+            yield cost
+    finally:
+        hook.remove()
