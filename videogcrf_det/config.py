@@ -63,6 +63,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
+    # False: no position sees another one, with the same layers and as many weights. For comparisons
+    # that ask what couplings are worth.
+    cfg.MODEL.VIDEO_GCRF.COUPLED = True
     # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
     # paper. "auto": the direct one, unless the shapes of the system favour the other.
     cfg.MODEL.VIDEO_GCRF.SOLVER = "auto"
@@ -87,6 +90,7 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
         "lam": options.LAMBDA,
         "learn_lam": options.LEARN_LAMBDA,
         "fusion": options.FUSION,
+        "coupled": options.COUPLED,
         "solver": options.SOLVER,
         "rtol": options.RTOL,
         "max_iters": options.MAX_ITERS,

@@ -5,8 +5,16 @@ from collections import Counter
 import pytest
 from detectron2.data import DatasetCatalog
 
+from tests.conftest import unregister
 from videogcrf_det import InputError
-from videogcrf_det.data import build_clips, clip_indices, clips, load_videos, training_clips
+from videogcrf_det.data import (
+    build_clips,
+    clip_indices,
+    clips,
+    load_videos,
+    register_video_coco_instances,
+    training_clips,
+)
 from videogcrf_det.engine import build_cfg
 
 
@@ -100,3 +108,39 @@ def test_no_instance_at_all(dataset):
 def test_unregistered_name():
     with pytest.raises(InputError, match="'nothing' is not registered"):
         load_videos("nothing")
+
+
+def test_mixed_videos():
+    """Every frame once, in the order of time, and none beside one of its own video."""
+    lengths = {1: 6, 2: 3, 3: 6}
+    records = [record(f"{v}-{f}", v, f) for v, length in lengths.items() for f in range(length)]
+    mixed = clips.mix_videos(records)
+    assert sorted(r["image_id"] for r in mixed) == sorted(r["image_id"] for r in records)
+    videos = clips.group_videos(mixed)
+    assert len(videos) == 3
+    for video in videos:
+        before = [r["image_id"].split("-") for r in video]
+        assert [int(frame) for _, frame in before] == sorted(int(frame) for _, frame in before)
+        assert [r["frame_id"] for r in video] == [int(frame) for _, frame in before]
+        for (one, first), (other, second) in itertools.pairwise(before):
+            assert one != other or int(second) - int(first) > 1
+    assert records == [record(f"{v}-{f}", v, f) for v, n in lengths.items() for f in range(n)]
+
+
+def test_mixed_videos_have_frames_of_one_size():
+    records = [record(f"{v}-{f}", v, f) for v in (1, 2, 3) for f in range(4)]
+    for r in records[:4]:
+        r["height"] = 11
+    for video in clips.group_videos(clips.mix_videos([*records, record("still")])):
+        assert len({r["height"] for r in video}) == 1
+    assert clips.mix_videos([record("still")]) == [record("still")]
+
+
+def test_mixed_data_is_registered(mini_root):
+    json_file = mini_root / "annotations" / "mini_davis_person_val.json"
+    register_video_coco_instances("test_mixed", json_file, mini_root / "JPEGImages", mixed=True)
+    videos = load_videos("test_mixed")
+    names = [{frame["file_name"].split("/")[-2] for frame in video["frames"]} for video in videos]
+    assert names == [{"stroll-000", "stroll-001"}] * 2
+    unregister("test_mixed")
+    assert "mini_davis_person_val_mixed" in DatasetCatalog

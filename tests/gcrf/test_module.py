@@ -229,6 +229,46 @@ def test_valid_sizes_of_whole_frames_change_nothing():
     assert torch.equal(module(features, valid_sizes=[(4, 5)] * 3), module(features))
 
 
+# --- without couplings --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["shared", "per_label"])
+def test_an_uncoupled_position_sees_itself_alone(layout):
+    module = make(layout, coupled=False)
+    features, keywords = inputs(layout, 3)
+    before = module(features, [2, 1], **keywords)
+    unary = keywords.get("unary", features)
+    embeddings = torch.cat(module.embeddings(features), 1)
+    labels = LABELS if layout == "per_label" else 1
+    own = embeddings.square().sum(1).view(3, labels, 4, 5)
+    assert torch.allclose(before, 0.5 * unary / (0.5 + own), rtol=1e-5)
+    assert not torch.allclose(before, unary, rtol=0.1)
+    # as strong as couplings among 20 positions that are all alike
+    coupled = torch.cat(make(layout).embeddings(features), 1)
+    assert torch.allclose(embeddings, 20**0.5 * coupled, rtol=1e-4)
+
+    changed = features.clone()
+    changed[:, 0, 2, 3] += 1
+    after = module(changed, [2, 1], **keywords)
+    near = torch.zeros(4, 5, dtype=torch.bool)
+    near[1:4, 2:5] = True  # the embeddings' 3x3 convolution sees them
+    assert torch.allclose(after[..., ~near], before[..., ~near], atol=1e-6)
+    assert not torch.allclose(after[..., 2, 3], before[..., 2, 3])
+
+
+def test_as_many_weights_without_couplings():
+    counts = {sum(p.numel() for p in make(coupled=c).parameters()) for c in (True, False)}
+    assert len(counts) == 1
+
+
+def test_padding_does_not_count_without_couplings():
+    module = make(coupled=False)
+    features, _ = inputs("shared", 1)
+    padded = F.pad(features, (0, 3, 0, 2))
+    found = module(padded, valid_sizes=[(4, 5)])[..., :4, :5]
+    assert torch.allclose(found, module(features), atol=1e-6)
+
+
 # --- fusion --------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,32 @@ def group_videos(records: list[Record]) -> list[list[Record]]:
     return list(videos.values())
 
 
+def mix_videos(records: list[Record]) -> list[Record]:
+    """The same frames in videos whose successive frames come from different videos.
+
+    For comparisons: what a context of such frames brings cannot be due to time. Video k of the
+    result has, of the videos whose frames are of one size, frame t of video k + t.
+
+    Args:
+        records: dataset dicts with ``video_id`` and ``frame_id``; still images stay as they are.
+    """
+    sizes: dict[Any, list[list[Record]]] = {}
+    for video in group_videos(records):
+        size = (video[0]["height"], video[0]["width"]) if "video_id" in video[0] else None
+        sizes.setdefault(size, []).append(video)
+    mixed = sizes.pop(None, [])
+    for videos in sizes.values():
+        longest = max(map(len, videos))
+        for first, video in enumerate(videos):
+            taken = [(videos[(first + t) % len(videos)], t) for t in range(longest)]
+            keys = ("video_id", "video_name")
+            named = {key: f"mixed {video[0][key]}" for key in keys if key in video[0]}
+            mixed.append(
+                [{**other[t], **named, "frame_id": t} for other, t in taken if t < len(other)]
+            )
+    return [record for video in mixed for record in video]
+
+
 def build_clips(records: list[Record], num_frames: int, stride: int = 1) -> list[Record]:
     """One clip around every frame of a data set, so that an epoch draws every frame once.
 

@@ -2,8 +2,8 @@
 
 Importing this module registers ``davis_person_{train,val}``, and of drawn data
 ``mini_davis_person_{train,val}`` and ``mini_davis_degraded_person_{train,val}``, below
-``$DETECTRON2_DATASETS`` (``datasets`` where that is not set). Files are read when a data set is
-used, not before.
+``$DETECTRON2_DATASETS`` (``datasets`` where that is not set), and all of them with the suffix
+``_mixed`` (mix_videos). Files are read when a data set is used, not before.
 """
 
 import json
@@ -14,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import load_coco_json
 from detectron2.utils.file_io import PathManager
 
+from videogcrf_det.data.clips import mix_videos
 from videogcrf_det.errors import InputError
 
 
@@ -59,12 +60,16 @@ def load_video_coco_json(
 
 
 def register_video_coco_instances(
-    name: str, json_file: str | os.PathLike[str], image_root: str | os.PathLike[str]
+    name: str,
+    json_file: str | os.PathLike[str],
+    image_root: str | os.PathLike[str],
+    *,
+    mixed: bool = False,
 ) -> None:
     """Make COCO-format annotations of videos (or of still images) known to detectron2 as ``name``.
 
     The files are read when the data set is used, which also sets its ``thing_classes``. Registering
-    the same again does nothing.
+    the same again does nothing. With ``mixed`` frames go to other videos; see mix_videos.
 
     Raises:
         InputError: ``name`` is taken by other files.
@@ -78,7 +83,12 @@ def register_video_coco_instances(
             f"the data set {name!r} is registered already, with {metadata.get('json_file')}: "
             "choose another name"
         )
-    DatasetCatalog.register(name, lambda: load_video_coco_json(json_file, image_root, name))
+
+    def load() -> list[dict[str, Any]]:
+        records = load_video_coco_json(json_file, image_root, name)
+        return mix_videos(records) if mixed else records
+
+    DatasetCatalog.register(name, load)
     metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
 
 
@@ -146,8 +156,11 @@ def _register_davis_person() -> None:
             if name in DatasetCatalog:  # a user's own, or this module imported again
                 continue
             json_file = os.path.join(root, folder, "annotations", f"{name}.json")
-            register_video_coco_instances(name, json_file, os.path.join(root, folder, "JPEGImages"))
-            MetadataCatalog.get(name).thing_classes = ["person"]
+            images = os.path.join(root, folder, "JPEGImages")
+            register_video_coco_instances(name, json_file, images)
+            register_video_coco_instances(f"{name}_mixed", json_file, images, mixed=True)
+            for registered in (name, f"{name}_mixed"):
+                MetadataCatalog.get(registered).thing_classes = ["person"]
 
 
 _register_davis_person()

@@ -90,6 +90,8 @@ class VideoGCRF(nn.Module):
             ``learn_distance_decay`` the start of a parameter that stays positive.
         lam: lam > 0. With ``learn_lam`` the start of a parameter that stays positive.
         fusion: ``"residual"`` or ``"replace"``.
+        coupled: False couples each unknown to itself alone, as strongly as if all positions of its
+            frame had its embedding: the same layers without any exchange, for comparison.
         solver, rtol, max_iters: see gcrf_inference.
 
     Raises:
@@ -113,6 +115,7 @@ class VideoGCRF(nn.Module):
         lam: float = 1.0,
         learn_lam: bool = False,
         fusion: str = "residual",
+        coupled: bool = True,
         solver: str = "auto",
         rtol: float = 1e-5,
         max_iters: int = 200,
@@ -142,6 +145,7 @@ class VideoGCRF(nn.Module):
         self.neighbourhood = neighbourhood
         self.self_coupling = self_coupling
         self.fusion = fusion
+        self.coupled = coupled
         self.solver = solver
         self.rtol = rtol
         self.max_iters = max_iters
@@ -223,14 +227,16 @@ class VideoGCRF(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None]:
         """A and T, (M, D, N) each or None where switched off, from features (M, C, H, W).
 
-        They are in float32, under autocast too: half precision is not enough. They are divided by
-        sqrt(P) and zero at padding. Unknowns are ordered by label, position. Features are first
-        brought to mean 0 and variance 1 over the channels of each position, so that neither the
-        strength of the coupling nor the condition of the system depends on their scale.
+        They are in float32, under autocast too: half precision is not enough. They are zero at
+        padding and, where positions are coupled, divided by sqrt(P). Unknowns are ordered by label,
+        position. Features are first brought to mean 0 and variance 1 over the channels of each
+        position, so that neither the strength of the coupling nor the condition of the system
+        depends on their scale.
         """
         features = _at_least_float32(features)
         valid = _valid_mask(features, valid_sizes)
-        scale = valid / valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
+        count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        scale = valid / count.sqrt() if self.coupled else valid
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         features = (features - mean) * (torch.rsqrt(variance + 1e-5) * valid)
 
@@ -266,6 +272,9 @@ class VideoGCRF(nn.Module):
         """
         lam = self.lam
         unary = _at_least_float32(unary)
+        if not self.coupled:
+            own = torch.cat([e for e in (spatial, temporal) if e is not None], 1).square().sum(1)
+            return unary * lam / (lam + own.view(len(unary), -1, *unary.shape[2:]))
         # right-hand sides as rows: (M, 1, N) with N = (label, position), or (M, C, P)
         rows = unary.flatten(1)[:, None] if self.layout == "per_label" else unary.flatten(2)
 

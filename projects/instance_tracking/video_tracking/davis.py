@@ -89,11 +89,11 @@ def _sequences(root: Path, year: str, split: str, resolution: str) -> list[str]:
     if file is None:
         raise InputError(f"{' and '.join(map(str, files))} do not exist: {ADVICE}")
     # a sequence a line, or the paths of a frame and its mask
-    lines = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line]
-    names = dict.fromkeys(Path(line).parts[-2] if "/" in line else line for line in lines)
-    if not names:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    paths = [Path(words[0]) for words in map(str.split, lines) if words]
+    if not paths:
         raise InputError(f"{file} names no sequence: {ADVICE}")
-    return list(names)
+    return list(dict.fromkeys(path.parent.name or path.name for path in paths))
 
 
 def _frames(root: Path, resolution: str, sequence: str) -> list[Record]:
@@ -106,21 +106,17 @@ def _frames(root: Path, resolution: str, sequence: str) -> list[Record]:
     width, height = _size(images / f"{stems[0]}.jpg")
     frames = []
     for number, stem in enumerate(stems):
+        image, mask = images / f"{stem}.jpg", masks / f"{stem}.png"
         frame: Record = {
-            "file_name": str(images / f"{stem}.jpg"),
+            "file_name": str(image),
             "height": height,
             "width": width,
             "sequence": sequence,
             "frame_id": number,
         }
-        mask = masks / f"{stem}.png"
+        _check_size(image, width, height)
         if mask.is_file():
-            found = _size(mask)
-            if found != (width, height):
-                raise InputError(
-                    f"the mask {mask} is of another size than the first frame ({found[0]}x"
-                    f"{found[1]}, not {width}x{height}): copy both again"
-                )
+            _check_size(mask, width, height)
             frame["mask_file"] = str(mask)
         elif number == 0:
             raise InputError(f"the first frame of {sequence} has no mask {mask}: {ADVICE}")
@@ -138,6 +134,15 @@ def _of_object(frame: Record, object_id: int | None) -> Record:
         "video_name": video,
         "object_id": object_id,
     }
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    found = _size(path)
+    if found != (width, height):
+        raise InputError(
+            f"{path} is of another size than the first frame ({found[0]}x{found[1]}, not "
+            f"{width}x{height}): copy both again"
+        )
 
 
 def _size(path: Path) -> tuple[int, int]:

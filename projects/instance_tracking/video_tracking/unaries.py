@@ -13,9 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from video_tracking.davis import FilePath, Record
+from videogcrf_det.data.davis_folder import BAD_IMAGE
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 
@@ -57,8 +59,8 @@ def check_unaries(folder: FilePath, records: Iterable[Record]) -> None:
     """Raise an InputError if a file is missing, or is not of its frame's size, by its header."""
     for record in tqdm(list(records), desc="unaries", unit="frame", leave=False, disable=None):
         path = find_unary(folder, record)
-        if path.suffix == ".npy":
-            _check_shape(path, _open_scores(path).shape, record)
+        shape = _open_scores(path).shape if path.suffix == ".npy" else _picture_shape(path)
+        _check_shape(path, shape, record)
 
 
 def find_unary(folder: FilePath, record: Record) -> Path:
@@ -81,8 +83,8 @@ def unary_stem(folder: FilePath, record: Record) -> Path:
 
 def _open_scores(path: Path) -> NDArray[np.floating]:
     try:
-        scores = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        scores = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the scores {path} ({error}): {ADVICE}") from None
     if not np.issubdtype(scores.dtype, np.floating):
         raise InputError(f"{path} holds {scores.dtype}, not log-odds as floats: {ADVICE}")
@@ -91,6 +93,15 @@ def _open_scores(path: Path) -> NDArray[np.floating]:
 
 def _read_scores(path: Path) -> NDArray[np.float32]:
     return np.array(_open_scores(path), np.float32)
+
+
+def _picture_shape(path: Path) -> tuple[int, int]:
+    """(height, width) of a picture, from its header."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except BAD_IMAGE as error:
+        raise InputError(f"cannot read the scores {path} ({error}): {ADVICE}") from None
 
 
 def _read_probabilities(path: Path) -> NDArray[np.float32]:

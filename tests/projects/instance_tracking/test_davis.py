@@ -63,6 +63,12 @@ def test_the_lists_of_the_first_release(root):
     assert list(dict.fromkeys(r["video_id"] for r in records)) == ["spin", "roll"]
 
 
+def test_lists_with_blank_lines_and_slashes(root):
+    write_list(root, "2016", "val", ["spin/", "  ", "", "roll "])
+    records = load_davis(root, "2016", "val", "240p")
+    assert list(dict.fromkeys(r["video_id"] for r in records)) == ["spin", "roll"]
+
+
 def test_frames_in_natural_order(root):
     for kind, suffix in [("JPEGImages", ".jpg"), ("Annotations", ".png")]:
         folder = root / kind / "240p/spin"
@@ -84,6 +90,10 @@ def spoil(root, what):
         (masks / "spin/00000.png").unlink()
     elif what == "size":
         Image.new("L", (32, 48)).save(masks / "spin/00002.png")
+    elif what == "frame's size":
+        Image.new("RGB", (32, 48)).save(images / "spin/00003.jpg")
+    elif what == "broken frame":
+        (images / "spin/00003.jpg").write_bytes(b"no picture")
     elif what == "no object":
         Image.new("L", (64, 48)).save(masks / "spin/00000.png")
     elif what == "colours":
@@ -100,6 +110,8 @@ def spoil(root, what):
         ("frames", "no frames .* of spin in .*JPEGImages/240p/spin"),
         ("first mask", "first frame of spin has no mask .*spin/00000.png"),
         ("size", r"spin/00002.png is of another size than the first frame \(32x48, not 64x48\)"),
+        ("frame's size", r"spin/00003.jpg is of another size than .* \(32x48, not 64x48\)"),
+        ("broken frame", "cannot read the image .*spin/00003.jpg"),
         ("no object", "spin/00000.png shows no object: "),
         ("colours", r"spin/00000.png is no mask of object ids \(its mode is RGB\)"),
         ("broken", "cannot read the image .*spin/00000.png"),
@@ -133,3 +145,15 @@ def test_real_objects(tmp_path):
     records = load_davis(tmp_path, "2017", "train", resolution)
     assert len(records) == 7 * 80
     assert len({r["video_id"] for r in records}) == 7
+
+
+@pytest.mark.skipif(not (SHARED / "DAVIS").is_dir(), reason="the shared data is not here")
+def test_real_sequences(tmp_path):
+    for kind in ("JPEGImages", "Annotations"):
+        (tmp_path / kind).symlink_to((SHARED / "DAVIS" / kind).absolute())
+    names = sorted(os.listdir(tmp_path / "JPEGImages/240p"))
+    write_list(tmp_path, "2016", "train", names)
+    records = load_davis(tmp_path, "2016", "train", "240p")
+    assert list(dict.fromkeys(r["video_id"] for r in records)) == names
+    assert len(records) == len(list((tmp_path / "JPEGImages/240p").glob("*/*.jpg")))
+    assert set(np.unique(read_object_mask(records[0]))) == {0, 1}

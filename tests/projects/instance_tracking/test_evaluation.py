@@ -1,6 +1,8 @@
 """The evaluator, fed with predictions whose measures are known."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from video_tracking.evaluation import TrackingEvaluator
 from video_tracking.measures import contour_accuracy, region_similarity
 from video_tracking.unaries import read_probability
 
-from tests.projects.instance_tracking.drawn import object_ids
+from tests.projects.instance_tracking.drawn import object_ids, write_list
 from videogcrf_det.data import load_videos
+
+SHARED = Path(os.getenv("VIDEOGCRF_SHARED_DATA", "../shared/data"))
 
 
 def evaluate(name, folder, predict):
@@ -143,3 +147,24 @@ def test_void_pixels(root, register, tmp_path):
 
     figures, _ = evaluate(register("2017"), tmp_path, predict)
     assert figures["J"] == pytest.approx(100)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
+@pytest.mark.parametrize(
+    ("year", "folder", "sequence"),
+    [("2016", "DAVIS", "libby"), ("2017", "DAVIS2017", "schoolgirls")],
+)
+def test_real_masks(root, register, tmp_path, year, folder, sequence):
+    """Objects that leave the picture, and hide each other."""
+    for kind in ("JPEGImages", "Annotations"):
+        real = SHARED / folder / kind / "240p" / sequence
+        (root / kind / "240p" / sequence).symlink_to(real.absolute())
+    write_list(root, year, "val", [sequence])
+    figures, _ = evaluate(register(year), tmp_path / "out", truth)
+    assert [figures[k] for k in ("J", "F", "mIoU")] == pytest.approx([100] * 3)
+    assert [figures[k] for k in ("J-decay", "F-decay")] == pytest.approx([0, 0])
+    written = sorted((tmp_path / "out/masks" / sequence).iterdir())
+    for path in written:
+        expected = read_ids(root / "Annotations/240p" / sequence / path.name)
+        assert np.array_equal(read_ids(path), expected if year == "2017" else expected > 0)
+    assert len(written) == len(list((root / "JPEGImages/240p" / sequence).glob("*.jpg")))

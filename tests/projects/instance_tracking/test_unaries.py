@@ -70,6 +70,10 @@ def spoil(stem, what):
     if what == "no array":
         stem.with_suffix(".npy").write_bytes(b"no array")
         return
+    if what == "several arrays":
+        with stem.with_suffix(".npy").open("wb") as file:
+            np.savez(file, scores=np.zeros((4, 6)))
+        return
     scores = {
         "size": np.zeros((6, 4)),
         "labels": np.zeros((2, 4, 6)),
@@ -94,6 +98,7 @@ def spoil(stem, what):
         ("bytes", "00007.png has 8 bits a pixel, not 16"),
         ("no picture", "cannot read the scores .*00007.png"),
         ("no array", "cannot read the scores .*00007.npy"),
+        ("several arrays", "cannot read the scores .*00007.npy"),
     ],
 )
 def test_bad_files(tmp_path, stem, what, words):
@@ -103,7 +108,13 @@ def test_bad_files(tmp_path, stem, what, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("what", ["missing", "both", "size", "integers", "no array"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *["missing", "both", "size", "picture's size"],
+        *["integers", "no array", "several arrays", "no picture"],
+    ],
+)
 def test_what_is_seen_beforehand(tmp_path, stem, what):
     spoil(stem, what)
     with pytest.raises(InputError):
@@ -112,4 +123,7 @@ def test_what_is_seen_beforehand(tmp_path, stem, what):
 
 def test_good_files_pass(tmp_path, stem):
     np.save(f"{stem}.npy", np.zeros((4, 6)))
+    check_unaries(tmp_path, [RECORD])
+    stem.with_suffix(".npy").unlink()
+    write_unary(f"{stem}.png", np.zeros((4, 6)))
     check_unaries(tmp_path, [RECORD])
