@@ -36,19 +36,18 @@ def read(path):
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_commands(path):
-    table = load_table(path)
     for run, args, cfg in read(path):
         assert Path(run.command[0]).is_file()
         assert args.resume
         assert str(run.folder) == cfg.OUTPUT_DIR
         assert run.seed == cfg.SEED
-        assert table.dataset in cfg.DATASETS.TEST
+        assert run.row.dataset in cfg.DATASETS.TEST
         if path.parent in (PROJECT, TRACKING):
             # results are where the last phase leaves them
             phase = "joint" if args.phase == "all" else args.phase
             shared = cfg.PHASES.UNARY.OUTPUT_DIR if phase == "unary" else ""
             left = Path(shared) if shared else run.folder / phase
-            assert run.results == left / "inference" / table.dataset / "evaluation.json"
+            assert run.results == left / "inference" / run.row.dataset / "evaluation.json"
 
 
 @pytest.mark.parametrize("name", ["camvid", "camvid_quick"])

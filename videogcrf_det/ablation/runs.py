@@ -105,7 +105,7 @@ def _plan(table: Table, row: Row, seed: int, opts: Mapping[str, Any]) -> Run:
     for key, value in {**table.opts, **opts, **row.opts}.items():
         words += [key, fill(value, places) if isinstance(value, str) else repr(value)]
     words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
-    results = Path(fill(row.results, places), "inference", table.dataset, "evaluation.json")
+    results = Path(fill(row.results, places), "inference", row.dataset, "evaluation.json")
     return Run(row, seed, folder, tuple(words), results)
 
 

@@ -34,6 +34,7 @@ ROW_KEYS = {
     "args": str,
     "opts": dict,
     "results": str,
+    "dataset": str,
     "paper": dict,
 }
 

@@ -43,6 +43,7 @@ class Row:
     args: tuple[str, ...]
     opts: Opts  # those of the row alone
     results: str  # the folder that has inference/<data set>, with placeholders
+    dataset: str
     paper: dict[str, float]  # the paper's figures by heading
 
     @property
@@ -192,6 +193,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
         args=(*shlex.split(table.get("args", "")), *shlex.split(content.get("args", ""))),
         opts=opts,
         results=results,
+        dataset=content.get("dataset", table["dataset"]),
         paper=paper,
     )
 
