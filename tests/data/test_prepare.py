@@ -291,7 +291,7 @@ BREAKAGES = {
         r"pair: cannot read masks in .*: 00000\.png",
     ),
     "a mask in colours": (
-        lambda root: save_mask(mask(root, "00000"), PAIR[0], "RGB"),
+        lambda root: Image.new("RGB", (5, 4), (128, 0, 0)).save(mask(root, "00000")),
         r"pair: masks in .* neither indexed nor of 0 and 255: 00000\.png \(RGB\)",
     ),
     "an unnamed object": (

@@ -193,15 +193,15 @@ def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -
     """A mask of the size of its frame (or of any, if that could not be read)."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ("1", "L", "P"):
-                problems.add(
-                    f"{name}: masks in {path.parent} are neither indexed nor of 0 and 255",
-                    f"{path.name} ({image.mode})",
-                )
-                return None
-            mask = np.array(image.convert("L") if image.mode == "1" else image)
+            mask, mode = mask_values(image), image.mode
     except BAD_IMAGE as error:
         problems.add(f"{name}: cannot read masks in {path.parent}", _reason(path, error))
+        return None
+    if mask is None:
+        problems.add(
+            f"{name}: masks in {path.parent} are neither indexed nor of 0 and 255",
+            f"{path.name} ({mode})",
+        )
         return None
     if frame and mask.shape != (frame.height, frame.width):
         problems.add(
@@ -210,6 +210,16 @@ def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -
         )
         return None
     return mask
+
+
+def mask_values(image: Image.Image) -> Mask | None:
+    """What a mask holds at each pixel, ids or grey levels; None if it holds colours."""
+    if image.mode == "P":
+        return np.array(image)
+    if image.mode in ("RGB", "RGBA"):  # a mask of DAVIS-2016's is grey in these
+        red, green, blue = np.moveaxis(np.array(image)[..., :3], 2, 0)
+        return red if np.array_equal(red, green) and np.array_equal(red, blue) else None
+    return np.array(image.convert("L")) if image.mode in ("1", "L") else None
 
 
 def _read_ignore_masks(

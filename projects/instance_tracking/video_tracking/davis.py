@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import BAD_IMAGE, frame_stems
+from videogcrf_det.data.davis_folder import BAD_IMAGE, frame_stems, mask_values
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]
@@ -64,14 +64,14 @@ def read_ids(path: FilePath) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise InputError(
-                    f"{path} is no mask of object ids (its mode is {image.mode}): give an indexed "
-                    "or grey PNG"
-                )
-            return np.array(image.convert("L") if image.mode == "1" else image)
+            ids, mode = mask_values(image), image.mode
     except BAD_IMAGE as error:
         raise InputError(f"cannot read the mask {path} ({error}): copy it again") from None
+    if ids is None:
+        raise InputError(
+            f"{path} is no mask of object ids (its mode is {mode}): give an indexed or grey PNG"
+        )
+    return ids
 
 
 def read_object_mask(record: Record) -> NDArray[np.uint8]:

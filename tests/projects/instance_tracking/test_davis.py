@@ -53,6 +53,15 @@ def test_frames_after_the_first_need_no_mask(root):
     assert found == [True, True, True, True, False, True]
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1"])
+def test_masks_that_are_grey_in_another_mode(root, mode):
+    """DAVIS-2016 has one in RGBA."""
+    path = root / "Annotations/240p/roll/00002.png"
+    with Image.open(path) as mask:
+        mask.convert(mode).save(path)
+    assert np.array_equal(read_object_mask(load_davis(root, "2016", "val", "240p")[2]), ball(2))
+
+
 def test_the_lists_of_the_first_release(root):
     shutil.rmtree(root / "ImageSets/2016")
     lines = [
@@ -97,7 +106,7 @@ def spoil(root, what):
     elif what == "no object":
         Image.new("L", (64, 48)).save(masks / "spin/00000.png")
     elif what == "colours":
-        Image.new("RGB", (64, 48)).save(masks / "spin/00000.png")
+        Image.new("RGB", (64, 48), (128, 0, 0)).save(masks / "spin/00000.png")
     elif what == "broken":
         (masks / "spin/00000.png").write_bytes(b"no picture")
 
