@@ -8,11 +8,12 @@ from videogcrf_det.segmentation.engine import (
     segmentation_augmentations,
 )
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
+from videogcrf_det.segmentation.frames import Frame, FrameTerms
 from videogcrf_det.segmentation.given import GivenUnaries
 from videogcrf_det.segmentation.heads import SegmentationHead
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.segmentation.phases import phase_cfg
-from videogcrf_det.segmentation.segmentor import Frame, FrameTerms, VideoSegmentor
+from videogcrf_det.segmentation.segmentor import VideoSegmentor
 
 __all__ = [
     "PHASES",

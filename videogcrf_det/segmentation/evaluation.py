@@ -11,7 +11,8 @@ import torch
 from detectron2.utils import comm
 
 from videogcrf_det.files import atomic_write
-from videogcrf_det.segmentation.segmentor import Frame, VideoSegmentor
+from videogcrf_det.segmentation.frames import Frame
+from videogcrf_det.segmentation.segmentor import VideoSegmentor
 from videogcrf_det.versions import collect_versions
 
 Figures = dict[str, Any]

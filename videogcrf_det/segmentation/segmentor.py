@@ -7,7 +7,7 @@ h x w its feature map, P = h w.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,33 +28,9 @@ from videogcrf_det.gcrf import VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.dense_crf import DenseCRF
+from videogcrf_det.segmentation.frames import Frame, FrameTerms, of_one_size, scores_in_pixels
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
-
-Frame = dict[str, Any]
-
-
-class FrameTerms(NamedTuple):
-    """What a frame contributes to the system of every window that it is in."""
-
-    unary: Tensor  # (1, L, h, w)
-    spatial: Tensor | None  # (1, D, L P)
-    temporal: Tensor | None
-    size: tuple[int, int]  # H, W of the frame as the network sees it
-    padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
-    given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
-
-    def in_pixels(self, scores: Tensor) -> Tensor:
-        """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
-        height, width = self.size
-        return _in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
-
-
-def _in_pixels(scores: Tensor, unary: Tensor, given: Tensor | None, size: Sequence[int]) -> Tensor:
-    """Scores of cells at pixels; where unaries were given there, what has changed is added."""
-    change = scores if given is None else scores - unary
-    pixels = F.interpolate(change, size, mode="bilinear", align_corners=False)
-    return pixels if given is None else given + pixels
 
 
 @META_ARCH_REGISTRY.register()
@@ -203,7 +179,7 @@ class VideoSegmentor(nn.Module):
             source = features[self.embedding_feature]
             cells = self._cells(images, source)
             scores = self.crf(source, lengths, unary=unary, valid_sizes=cells)
-        scores = _in_pixels(scores, unary, given, labels.shape[1:])
+        scores = scores_in_pixels(scores, unary, given, labels.shape[1:])
         loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_label, reduction="sum")
         return {"loss_sem_seg": loss / (labels != self.ignore_label).sum().clamp(min=1)}
 
@@ -298,7 +274,7 @@ class VideoSegmentor(nn.Module):
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
         """Scores (1, L, H, W) of frames, of the unaries or of windows, averaged."""
-        terms = (self.frame_terms(frame, scale, flip) for frame in _of_one_size(frames))
+        terms = (self.frame_terms(frame, scale, flip) for frame in of_one_size(frames))
         if self.phase == "unary":
             yield from (item.in_pixels(item.unary) for item in terms)
             return
@@ -356,22 +332,3 @@ class VideoSegmentor(nn.Module):
             (math.ceil(h * rows / height), math.ceil(w * columns / width))
             for h, w in images.image_sizes
         ]
-
-
-def _of_one_size(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames.
-
-    Raises:
-        InputError: at one that has another size than the first, with which it cannot be coupled.
-    """
-    size: list[int] = []
-    for frame in frames:
-        found = list(frame["image"].shape[1:])
-        size = size or found
-        if found != size:
-            raise InputError(
-                f"{frame.get('file_name', 'a frame')} has the size {found}, the frames before it "
-                f"{size} (height, width, as the network sees them): give frames of another size a "
-                "video of their own"
-            )
-        yield frame

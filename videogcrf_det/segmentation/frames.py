@@ -1,0 +1,58 @@
+"""What a frame brings to the system, and frames that belong together.
+
+Letters: L labels, H x W a frame, h x w its feature map, P = h w.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from videogcrf_det.errors import InputError
+
+Frame = dict[str, Any]
+
+
+class FrameTerms(NamedTuple):
+    """What a frame contributes to the system of every window that it is in."""
+
+    unary: Tensor  # (1, L, h, w)
+    spatial: Tensor | None  # (1, D, L P)
+    temporal: Tensor | None
+    size: tuple[int, int]  # H, W of the frame as the network sees it
+    padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
+    given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
+
+    def in_pixels(self, scores: Tensor) -> Tensor:
+        """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
+        height, width = self.size
+        return scores_in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
+
+
+def scores_in_pixels(
+    scores: Tensor, unary: Tensor, given: Tensor | None, size: Sequence[int]
+) -> Tensor:
+    """Scores of cells at pixels; where unaries were given there, what has changed is added."""
+    change = scores if given is None else scores - unary
+    pixels = F.interpolate(change, size, mode="bilinear", align_corners=False)
+    return pixels if given is None else given + pixels
+
+
+def of_one_size(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames.
+
+    Raises:
+        InputError: at one that has another size than the first, with which it cannot be coupled.
+    """
+    size: list[int] = []
+    for frame in frames:
+        found = list(frame["image"].shape[1:])
+        size = size or found
+        if found != size:
+            raise InputError(
+                f"{frame.get('file_name', 'a frame')} has the size {found}, the frames before it "
+                f"{size} (height, width, as the network sees them): give frames of another size a "
+                "video of their own"
+            )
+        yield frame
