@@ -45,6 +45,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
     cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
     cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
+    # Embeddings know where in its frame a position is, by a grid of so many nodes along each side,
+    # and can couple what is close. 8, for one; 0: by what the features tell alone, as in the paper.
+    cfg.MODEL.VIDEO_GCRF.POSITION_GRID = 0
     # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
     # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
     # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. In YAML "2" and "4" need their quotes.
@@ -83,6 +86,7 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
         "temporal_dim": options.TEMPORAL_DIM,
         "num_convs": options.NUM_CONVS,
         "conv_dim": options.CONV_DIM,
+        "position_grid": options.POSITION_GRID,
         "neighbourhood": options.NEIGHBOURHOOD,
         "self_coupling": options.SELF_COUPLING,
         "distance_decay": options.DISTANCE_DECAY or None,

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from videogcrf_det.gcrf import VideoGCRF, gcrf_inference
+from videogcrf_det.gcrf.positions import grid_weights
 
 from .reference import Problem, reference_coupling, reference_solve
 
@@ -196,14 +197,15 @@ def padded(tensor, height, width, garbage):
     return result
 
 
+@pytest.mark.parametrize("grid", [0, 3])
 @pytest.mark.parametrize("fusion", ["replace", "residual"])
 @pytest.mark.parametrize("layout", ["shared", "per_label"])
 @pytest.mark.parametrize(
     ("height", "width", "garbage"),
     [(4, 6, 0.0), (4, 6, 1.0), (7, 9, 0.0), (7, 9, 1.0), (7, 9, 1e4)],
 )
-def test_padding_does_not_matter(layout, fusion, height, width, garbage):
-    module = make(layout, fusion=fusion)
+def test_padding_does_not_matter(layout, fusion, grid, height, width, garbage):
+    module = make(layout, fusion=fusion, position_grid=grid)
     if fusion == "residual":
         torch.nn.init.normal_(module.output.weight)
     features, unary = inputs(layout, 3, 4, 6)
@@ -227,6 +229,39 @@ def test_valid_sizes_of_whole_frames_change_nothing():
     module = make()
     features, _ = inputs("shared", 3)
     assert torch.equal(module(features, valid_sizes=[(4, 5)] * 3), module(features))
+
+
+# --- positions -----------------------------------------------------------------------------------
+
+
+def test_weights_of_a_grid_interpolate():
+    """A function that is linear along either side is had back from its values at the nodes."""
+    nodes = torch.linspace(0, 1, 4)
+    weights = grid_weights(torch.zeros(1, 2, 7, 9), 4)[0].unflatten(0, (4, 4))
+    rows, columns = (torch.arange(7) + 0.5) / 7, (torch.arange(9) + 0.5) / 9
+    at_nodes = 2 * nodes[:, None] - 3 * nodes + 4 * nodes[:, None] * nodes
+    expected = 2 * rows[:, None] - 3 * columns + 4 * rows[:, None] * columns
+    assert torch.allclose(torch.einsum("gkhw,gk->hw", weights, at_nodes), expected, atol=1e-5)
+    assert torch.allclose(weights.sum((0, 1)), torch.ones(7, 9))
+
+
+def test_weights_of_a_grid_do_not_depend_on_size_and_padding():
+    small = grid_weights(torch.zeros(1, 1, 5, 7), 4)
+    large = grid_weights(torch.zeros(1, 1, 15, 21), 4)  # whose every third position is the same
+    assert torch.allclose(large[..., 1::3, 1::3], small, atol=1e-6)
+    padded = grid_weights(torch.zeros(2, 1, 8, 8), 4, [(5, 7), (8, 8)])
+    assert torch.allclose(padded[:1, :, :5, :7], small, atol=1e-6)
+
+
+def test_embeddings_know_where_they_are():
+    features = torch.ones(1, CHANNELS, 6, 8)
+    features[:, 0] = 3.0  # the same everywhere
+    alike, apart = (
+        make(num_convs=0, position_grid=grid).embeddings(features)[0] for grid in (0, 4)
+    )
+    assert torch.allclose(alike, alike[..., :1])
+    cosines = F.normalize(apart[0], dim=0).mT @ F.normalize(apart[0], dim=0)
+    assert cosines[0, 1] > cosines[0, -1], "close positions are more alike than far ones"
 
 
 # --- without couplings --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from videogcrf_det.gcrf.graph import temporal_coupling
 from videogcrf_det.gcrf.inference import SOLVERS, gcrf_inference
+from videogcrf_det.gcrf.positions import grid_weights
 
 # layout -> what it takes for unaries
 LAYOUTS = {"shared": "its features for unaries, no others", "per_label": "unaries (M, L, H, W)"}
@@ -86,6 +87,8 @@ class VideoGCRF(nn.Module):
         temporal_dim: Dt, the size of the temporal embedding; 0 gives the spatial CRF.
         num_convs: 3x3 convolutions of a branch before the embedding layer.
         conv_dim: their channels.
+        position_grid: G; embeddings know where in its frame a position is, by its weights on a grid
+            of G x G nodes (grid_weights). 0: by what the features tell alone, as in the paper.
         neighbourhood, self_coupling, distance_decay: see temporal_coupling. With
             ``learn_distance_decay`` the start of a parameter that stays positive.
         lam: lam > 0. With ``learn_lam`` the start of a parameter that stays positive.
@@ -108,6 +111,7 @@ class VideoGCRF(nn.Module):
         temporal_dim: int = 128,
         num_convs: int = 1,
         conv_dim: int = 128,
+        position_grid: int = 0,
         neighbourhood: str = "fc",
         self_coupling: str = "psd",
         distance_decay: float | None = None,
@@ -132,6 +136,8 @@ class VideoGCRF(nn.Module):
                 "embedding sizes must not be negative and not both 0, "
                 f"got spatial_dim={spatial_dim}, temporal_dim={temporal_dim}"
             )
+        if position_grid < 0 or position_grid == 1:
+            raise ValueError(f"position_grid must be 0 or at least 2, got {position_grid}")
         if solver not in SOLVERS:
             raise ValueError(f"unknown solver {solver!r}: use one of {', '.join(SOLVERS)}")
         if not lam > 0:
@@ -144,6 +150,7 @@ class VideoGCRF(nn.Module):
         self.num_labels = num_labels or 1
         self.neighbourhood = neighbourhood
         self.self_coupling = self_coupling
+        self.position_grid = position_grid
         self.fusion = fusion
         self.coupled = coupled
         self.solver = solver
@@ -157,7 +164,8 @@ class VideoGCRF(nn.Module):
             # two embeddings to first order, and training leaves the saddle at once. As a coupling
             # it only shifts the scores of all labels alike
             bias = COMMON_NORM / math.sqrt(dim) if layout == "per_label" else 0.0
-            return EmbeddingBranch(in_channels, conv_dim, num_convs, dim * self.num_labels, bias)
+            channels = in_channels + position_grid**2
+            return EmbeddingBranch(channels, conv_dim, num_convs, dim * self.num_labels, bias)
 
         self.spatial = branch(spatial_dim)
         self.temporal = branch(temporal_dim)
@@ -239,6 +247,10 @@ class VideoGCRF(nn.Module):
         scale = valid / count.sqrt() if self.coupled else valid
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         features = (features - mean) * (torch.rsqrt(variance + 1e-5) * valid)
+        if self.position_grid:
+            # of about the norm of the features
+            weights = grid_weights(features, self.position_grid, valid_sizes) * valid
+            features = torch.cat([features, math.sqrt(features.shape[1]) * weights], 1)
 
         def embed(branch: EmbeddingBranch | None) -> Tensor | None:
             if branch is None:
