@@ -18,7 +18,7 @@ from detectron2.engine import (
     default_setup,
 )
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import COCOEvaluator
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -232,6 +232,8 @@ class VideoTrainer(DefaultTrainer):
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, 0)
         names = cfg.DATASETS.TEST
+        if isinstance(evaluators, DatasetEvaluator):
+            evaluators = [evaluators]
         evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
         results = {}
         for name, evaluator in zip(names, evaluators, strict=True):
