@@ -238,6 +238,20 @@ def test_plots(folder, write):
         assert picture.std() > 5, "it is empty"
 
 
+def test_page(folder, write):
+    """All cells of the table, the plot, and the commands, with nothing left to escape."""
+    rows = [row("A <1>", 10, paper={"mIoU": 11}), row("B", 20)]
+    run_ablation(write(rows=rows, title="Fakes & more"), rows=["B"])
+    page = (folder / "out" / "index.html").read_text()
+    assert "<h1>Fakes &amp; more</h1>" in page
+    assert "A &lt;1&gt;, seed 0 (to do)" in page
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", page)
+    assert cells == ["", "mIoU", "mIoU (paper)", "A &lt;1&gt;", "–", "11.0", "B", "20.0", "–"]  # noqa: RUF001
+    assert 'src="table.png"' in page
+    assert "grid.png" not in page
+    assert re.search(r"<code>python \S*train\.py --config-file \S*config\.yaml ", page)
+
+
 def start_tool(folder, *words):
     return subprocess.Popen(
         [sys.executable, str(TOOL), *map(str, words)],

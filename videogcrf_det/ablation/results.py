@@ -91,17 +91,19 @@ class Results:
         Args:
             command: what made it.
         """
-        table = self.table
-        parts = [f"# {table.title}"]
-        if table.rows:
-            parts.append(self._rows())
-        if table.grid:
-            parts += [self._grid(column) for column in table.columns]
-        parts.append(self._notes())
-        parts.append(f"    {command}")
+        parts = [f"# {self.table.title}"]
+        for caption, headers, lines in self.tables():
+            parts += [f"{caption}:"] * bool(caption) + [_pipe(headers, lines)]
+        parts += ["\n".join(self.notes()), f"    {command}"]
         return "\n\n".join(parts) + "\n"
 
-    def _rows(self) -> str:
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Caption, headers and lines of cells: of the rows, and of the grid by column."""
+        table = self.table
+        rows = [("", *self._rows())] if table.rows else []
+        return rows + [self._grid(column) for column in table.columns if table.grid]
+
+    def _rows(self) -> tuple[list[str], list[list[str]]]:
         table, several = self.table, len(self.table.seeds) > 1
         paper = [c for c in table.columns if any(c.heading in row.paper for row in table.rows)]
         headers = ["", *(c.heading for c in table.columns)]
@@ -114,9 +116,9 @@ class Results:
                 value = row.paper.get(column.heading)
                 cells.append(MISSING if value is None else format(value, column.format))
             lines.append(cells)
-        return _pipe(headers, lines)
+        return headers, lines
 
-    def _grid(self, column: Column) -> str:
+    def _grid(self, column: Column) -> tuple[str, list[str], list[list[str]]]:
         grid = self.table.grid
         assert grid is not None
         lines = [
@@ -124,9 +126,7 @@ class Results:
             for row in grid.rows
         ]
         down, across = grid.names
-        return f"{column.heading}, {down} down, {across} across:\n\n" + _pipe(
-            ["", *grid.columns], lines
-        )
+        return f"{column.heading}, {down} down, {across} across", ["", *grid.columns], lines
 
     def cell(self, name: str, column: Column) -> str:
         """Mean and spread of a row to read."""
@@ -138,7 +138,8 @@ class Results:
             text += f" ± {summary.spread:{column.format}}"
         return text
 
-    def _notes(self) -> str:
+    def notes(self) -> list[str]:
+        """What to know about the figures."""
         table = self.table
         names = [row.name for row in (*table.rows, *table.cells)]
         done = sum(len(outcomes) for outcomes in self.outcomes.values())
@@ -154,8 +155,7 @@ class Results:
             notes.append("Columns with (paper) have the figures that the paper reports.")
         machines = [o.versions for outcomes in self.outcomes.values() for o in outcomes]
         known = {", ".join(f"{k} {v}" for k, v in m.items()): None for m in machines if m}
-        notes += [f"Evaluated with {versions}." for versions in known]
-        return "\n".join(notes)
+        return notes + [f"Evaluated with {versions}." for versions in known]
 
     def content(self, command: str) -> dict[str, Any]:
         """The table with every value and where it is from, for JSON."""

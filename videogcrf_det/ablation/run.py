@@ -31,8 +31,8 @@ def run_ablation(
 ) -> None:
     """Train and evaluate the rows of a table file, and write what they come to.
 
-    ``table.md``, ``table.json`` and plots go to the table's folder after every run. Runs that are
-    done are left out, ones that were interrupted go on.
+    ``table.md``, ``table.json``, plots and a page go to the table's folder after every run. Runs
+    that are done are left out, ones that were interrupted go on.
 
     Args:
         path: the table file; see docs/ablation.md.
@@ -81,7 +81,7 @@ def run_ablation(
 
 
 def write_table(table: Table, runs: Sequence[Run], command: str) -> str:
-    """Write ``table.md``, ``table.json`` and the plots to the table's folder.
+    """Write ``table.md``, ``table.json``, the plots and a page to the table's folder.
 
     Args:
         table: the table.
@@ -91,20 +91,23 @@ def write_table(table: Table, runs: Sequence[Run], command: str) -> str:
     Returns:
         the Markdown.
     """
+    from videogcrf_det.ablation.page import render_page
     from videogcrf_det.ablation.plots import plot_grid, plot_rows
 
     results = Results(table, runs)
     folder = Path(table.output)
-    page = results.markdown(command)
+    markdown = results.markdown(command)
     with atomic_write(folder / "table.json") as path:
         path.write_text(json.dumps(results.content(command), indent=1), encoding="utf-8")
     if table.rows:
         plot_rows(results, folder / "table.png")
     if table.grid:
         plot_grid(results, folder / "grid.png")
+    with atomic_write(folder / "index.html") as path:
+        path.write_text(render_page(results, runs, command), encoding="utf-8")
     with atomic_write(folder / "table.md") as path:
-        path.write_text(page, encoding="utf-8")
-    return page
+        path.write_text(markdown, encoding="utf-8")
+    return markdown
 
 
 def _choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
