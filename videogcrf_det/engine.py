@@ -1,6 +1,7 @@
 """Training and evaluation with detectron2's engine."""
 
 import argparse
+import logging
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,7 +19,12 @@ from detectron2.engine import (
     default_setup,
 )
 from detectron2.engine.train_loop import TrainerBase
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.evaluation import (
+    COCOEvaluator,
+    DatasetEvaluator,
+    inference_on_dataset,
+    print_csv_format,
+)
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -39,6 +45,8 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import VideoGCRF
+
+logger = logging.getLogger("detectron2.evaluation")
 
 
 def build_cfg(
@@ -234,25 +242,24 @@ class VideoTrainer(DefaultTrainer):
         names = cfg.DATASETS.TEST
         if isinstance(evaluators, DatasetEvaluator):
             evaluators = [evaluators]
-        evaluators = evaluators or [cls.build_evaluator(cfg, name) for name in names]
         results = {}
-        for name, evaluator in zip(names, evaluators, strict=True):
-            one = cfg.clone()
-            one.defrost()
-            one.DATASETS.TEST = (name,)
+        for name, evaluator in zip(names, evaluators or [None] * len(names), strict=True):
+            loader = cls.build_test_loader(cfg, name)
+            evaluator = evaluator or cls.build_evaluator(cfg, name)
             with measure_cost(getattr(model, "module", model)) as cost:
-                results[name] = super().test(one, model, [evaluator])
-            results[name].update(cls.further_results(one, model))
+                results[name] = inference_on_dataset(model, loader, evaluator)
+            results[name].update(cls.further_results(cfg, model, name))
             if comm.is_main_process():
+                logger.info(f"Results for {name}:")
+                print_csv_format(results[name])
                 cost.write(os.path.join(cfg.OUTPUT_DIR, "inference", name, "cost.json"))
                 if hasattr(evaluator, "write"):
                     evaluator.write(results[name])
         return results[names[0]] if len(names) == 1 else results
 
     @classmethod
-    def further_results(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-        """Results by task of what no evaluator sees, on the one data set of DATASETS.TEST; empty
-        but in the main process."""
+    def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
+        """Results by task of what no evaluator sees; empty but in the main process."""
         return {}
 
 

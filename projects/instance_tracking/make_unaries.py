@@ -17,7 +17,7 @@ Videos that are finished are left out: after an interruption, the same command g
 
 def main() -> None:
     from video_tracking import add_tracking_config
-    from video_tracking.provider import make_unaries
+    from video_tracking.write_unaries import make_unaries
 
     from videogcrf_det.engine import build_cfg
 

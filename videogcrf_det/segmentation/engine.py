@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import default_setup
-from detectron2.evaluation import inference_context, print_csv_format
+from detectron2.evaluation import inference_context
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
@@ -45,17 +45,14 @@ class PhaseTrainer(VideoTrainer):
         return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
-    def further_results(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
         """The accuracy of the pairwise objective but in phase "unary"."""
         if cfg.MODEL.PHASE == "unary":
             return {}
         bare: Any = getattr(model, "module", model)
         with inference_context(bare), torch.no_grad():
-            pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, cfg.DATASETS.TEST[0]))
-        if not comm.is_main_process():
-            return {}
-        print_csv_format({"pairwise": pairwise})
-        return {"pairwise": pairwise}
+            pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, dataset_name))
+        return {"pairwise": pairwise} if comm.is_main_process() else {}
 
 
 def segmentation_augmentations(cfg: CfgNode) -> list[T.Augmentation]:

@@ -5,8 +5,7 @@ The network is a VideoSegmentor in phase "unary". Fine-tuning follows OSVOS (Cae
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -19,14 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from video_tracking.davis import VOID, FilePath, Record
-from video_tracking.mappers import ObjectVideoMapper
-from video_tracking.unaries import write_unary
-from videogcrf_det.data import load_videos
+from video_tracking.davis import VOID
+from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.demo_loop import changed_cfg
-from videogcrf_det.engine import load_model
+from videogcrf_det.engine import VideoTrainer
 from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_folder, atomic_write
 from videogcrf_det.segmentation import Frame, VideoSegmentor
 
 
@@ -34,7 +30,7 @@ def add_provider_config(cfg: CN) -> None:
     """Add what make_unaries.py reads, beside the network and SOLVER's MOMENTUM, WEIGHT_DECAY and
     AMP."""
     cfg.UNARIES = CN()
-    # Steps on views of the first frame, mirrored or not, and the learning rate of all steps.
+    # Steps on views of the first frame, mirrored or not, and their learning rate.
     cfg.UNARIES.ITERATIONS = 50
     cfg.UNARIES.BASE_LR = 1e-3
     # The scales of the views, drawn between these two (the paper's).
@@ -44,10 +40,13 @@ def add_provider_config(cfg: CN) -> None:
     # After every so many frames, so many pairs of steps: one on that frame, one on the first.
     cfg.UNARIES.ADAPT.PERIOD = 5
     cfg.UNARIES.ADAPT.ITERATIONS = 3
+    # The learning rate of these steps. Lower: the network fits the first frame well enough by then.
+    cfg.UNARIES.ADAPT.BASE_LR = 1e-4
     # The weight of the later frame's loss.
     cfg.UNARIES.ADAPT.WEIGHT = 0.1
     # Pixels are foreground above this probability, and background this many of them (in the frame
-    # as the network sees it) away from where the object was found on the frame before.
+    # as the network sees it) away from where the object was last found. What is found that far from
+    # there is not the object either.
     cfg.UNARIES.ADAPT.PROBABILITY = 0.97
     cfg.UNARIES.ADAPT.DISTANCE = 60
 
@@ -89,10 +88,12 @@ class OnlineTracker:
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "OnlineTracker":
-        """The network of a config, with MODEL.WEIGHTS.
+        """The network of a config, with MODEL.WEIGHTS: one that knows objects that move, or
+        ImageNet's, whose head is then new.
 
         Raises:
-            InputError: it is none for two labels and single frames.
+            InputError: it is none for two labels and single frames, or a key of UNARIES is not
+                usable.
         """
         head = cfg.MODEL.SEM_SEG_HEAD
         if cfg.MODEL.META_ARCHITECTURE != "VideoSegmentor" or head.NUM_CLASSES != 2:
@@ -106,12 +107,23 @@ class OnlineTracker:
                 "MODEL.SEM_SEG_HEAD.NAME GivenUnaries makes no unaries: name a config with a head "
                 "that does, such as configs/DAVIS-2016/parent_R_50.yaml"
             )
-        model: Any = load_model(changed_cfg(cfg, "MODEL.PHASE", "unary"))
+        scales, period = cfg.UNARIES.SCALES, cfg.UNARIES.ADAPT.PERIOD
+        if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
+            raise InputError(
+                f"UNARIES.SCALES {scales} are not two, the lower first: try [0.5, 1.5]"
+            )
+        if period < 1:
+            raise InputError(f"UNARIES.ADAPT.PERIOD {period} is no number of frames: try 5")
+        with torch.random.fork_rng():
+            if cfg.SEED >= 0:
+                torch.manual_seed(cfg.SEED)  # of a new head
+            model: Any = VideoTrainer.build_model(changed_cfg(cfg, "MODEL.PHASE", "unary"))
+        ClipCheckpointer(model).load(cfg.MODEL.WEIGHTS)
         return cls(
             model,
             iterations=cfg.UNARIES.ITERATIONS,
             lr=cfg.UNARIES.BASE_LR,
-            scales=tuple(cfg.UNARIES.SCALES),
+            scales=tuple(scales),
             adapt=cfg.UNARIES.ADAPT,
             momentum=cfg.SOLVER.MOMENTUM,
             weight_decay=cfg.SOLVER.WEIGHT_DECAY,
@@ -120,9 +132,7 @@ class OnlineTracker:
         )
 
     def __call__(self, name: str, frames: Iterator[Frame]) -> Iterator[NDArray[np.float32]]:
-        """Probabilities (height, width) of the foreground, frame by frame.
-
-        Those of the first frame are what is given: 0, 1, and 0.5 where void.
+        """Probabilities (height, width) of the foreground on the frames after the first.
 
         Args:
             name: the video's.
@@ -146,14 +156,17 @@ class OnlineTracker:
         )
         for _ in self._bar(range(self.iterations), f"{name}: first frame", "step"):
             self._step(optimizer, self._view(first, random), random)
-        yield _given(first)
+        for group in optimizer.param_groups:
+            group["lr"] = self.adapt["BASE_LR"]
         before = first["sem_seg"] == 1
         for number, frame in enumerate(self._bar(frames, name, "frame"), start=1):
             probability, at_size = self._predict(frame)
             yield at_size.numpy()
             if self.adapt["ENABLED"] and number % self.adapt["PERIOD"] == 0:
                 self._adapt(optimizer, frame, probability, before, first, random)
-            before = probability > 0.5
+            # else something like it, elsewhere, would become foreground at the next adaptation
+            near = (probability > 0.5) & ~far_from(before, self.adapt["DISTANCE"])
+            before = near if near.any() else before
 
     def _adapt(
         self,
@@ -201,7 +214,8 @@ class OnlineTracker:
 
     def _view(self, frame: Frame, random: np.random.Generator) -> Frame:
         """The frame and its labels at a random scale, mirrored or not."""
-        size = [max(1, round(n * random.uniform(*self.scales))) for n in frame["image"].shape[1:]]
+        scale = random.uniform(*self.scales)
+        size = [max(1, round(n * scale)) for n in frame["image"].shape[1:]]
         image = F.interpolate(
             frame["image"][None].float(), size, mode="bilinear", align_corners=False
         )[0]
@@ -226,74 +240,17 @@ def confident_labels(
 
     Args:
         probability: (H, W) of the foreground.
-        before: (H, W) bool, where the object was on the frame before.
+        before: (H, W) bool, where the object was last found.
         threshold: pixels that are more probable than this are foreground,
         distance: those farther than this many pixels from ``before`` background, even so.
     """
     labels = torch.full(probability.shape, VOID)
     labels[probability > threshold] = 1
-    away = cv2.distanceTransform((~before).numpy().astype(np.uint8), cv2.DIST_L2, 5)
-    labels[torch.from_numpy(away > distance)] = 0
+    labels[far_from(before, distance)] = 0
     return labels
 
 
-def make_unaries(
-    cfg: CfgNode, dataset: str, output: FilePath, sequences: Sequence[str] = ()
-) -> None:
-    """Write the unaries of all objects of a data set; see unaries.py.
-
-    A video's folder is there when it is complete. Those that are there are left out.
-
-    Args:
-        cfg: of the network; see OnlineTracker.from_cfg. ``output`` keeps it, as config.yaml.
-        dataset: a registered data set of davis.py.
-        output: the folder.
-        sequences: which of it; all if there are none.
-
-    Raises:
-        InputError: something of the above is not usable, or ``output`` has unaries of another
-            config.
-    """
-    output = Path(output)
-    videos = load_videos(dataset)
-    known = {video["frames"][0]["sequence"] for video in videos}
-    for name in sequences:
-        if name not in known:
-            raise InputError(f"{dataset} has no sequence {name!r}, only {', '.join(sorted(known))}")
-    if sequences:
-        videos = [video for video in videos if video["frames"][0]["sequence"] in sequences]
-    _keep_config(cfg, output)
-    mapper = ObjectVideoMapper(cfg, is_train=False)
-    tracker = OnlineTracker.from_cfg(cfg)
-    for video in tqdm(videos, desc="unaries", unit="video", disable=None):
-        folder = output / video["video_name"]
-        if not folder.is_dir():
-            with atomic_folder(folder) as temporary:
-                _write_video(tracker, mapper(video), temporary)
-
-
-def _write_video(tracker: OnlineTracker, video: Record, folder: Path) -> None:
-    found = tracker(video["video_name"], iter(video["frames"]))
-    for record, probability in zip(video["records"], found, strict=True):
-        write_unary(folder / f"{Path(record['file_name']).stem}.png", probability)
-
-
-def _given(frame: Frame) -> NDArray[np.float32]:
-    """The labels of a frame as probabilities, at its own size."""
-    probability = torch.where(frame["sem_seg"] == VOID, 0.5, frame["sem_seg"].float())
-    size = frame["height"], frame["width"]
-    return F.interpolate(probability[None, None], size, mode="nearest-exact")[0, 0].numpy()
-
-
-def _keep_config(cfg: CfgNode, output: Path) -> None:
-    """Write what makes the unaries what they are beside them, or compare with what is there."""
-    nodes = {key: cfg[key] for key in ("MODEL", "UNARIES", "SEED")}
-    content = CfgNode({**nodes, "INPUT": {"MIN_SIZE_TEST": cfg.INPUT.MIN_SIZE_TEST}}).dump()
-    path = output / "config.yaml"
-    if not path.exists():
-        with atomic_write(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != content:
-        raise InputError(
-            f"{output} has unaries of another config, {path}: name another folder, or remove it"
-        )
+def far_from(mask: Tensor, distance: float) -> Tensor:
+    """Pixels (H, W) that are more than ``distance`` from every one of a mask (H, W), bool."""
+    distances = cv2.distanceTransform((~mask).numpy().astype(np.uint8), cv2.DIST_L2, 5)
+    return torch.from_numpy(distances > distance)

@@ -9,10 +9,11 @@ from detectron2.modeling import build_model
 from video_tracking import add_tracking_config
 from video_tracking.davis import VOID, read_object_mask
 from video_tracking.mappers import ObjectVideoMapper
-from video_tracking.provider import OnlineTracker, confident_labels, make_unaries
+from video_tracking.provider import OnlineTracker, confident_labels
 from video_tracking.unaries import read_probability
+from video_tracking.write_unaries import make_unaries
 
-from tests.projects.instance_tracking.drawn import CONFIGS, TINY
+from tests.projects.instance_tracking.drawn import COLOURS, CONFIGS, HEIGHT, TINY, WIDTH, ball
 from videogcrf_det.data import load_videos
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
@@ -41,9 +42,13 @@ def unaries_of(folder, name):
     return {r["image_id"]: read_probability(folder, r) for r in DatasetCatalog.get(name)}
 
 
-def iou(probability, record):
-    mask, true = probability > 0.5, read_object_mask(record) == 1
+def iou(probability, true):
+    mask = probability > 0.5
     return (mask & true).sum() / (mask | true).sum()
+
+
+def start_with_what_was_learnt(tracker):
+    tracker.start = {name: value.clone() for name, value in tracker.model.state_dict().items()}
 
 
 # enough of a network to learn from one frame
@@ -56,17 +61,18 @@ ABLE = [
 
 def test_the_ball_is_found_on_later_frames(register, make_cfg, tmp_path):
     name = register("2016")
-    cfg = make_cfg(*ABLE, "UNARIES.ITERATIONS", 150)
-    make_unaries(cfg, name, tmp_path / "unaries")
-    found = unaries_of(tmp_path / "unaries", name)
-    for record in DatasetCatalog.get(name):
-        overlap = iou(found[record["image_id"]], record)
-        assert overlap == 1 if record["frame_id"] == 0 else overlap > 0.6
-    cfg = make_cfg(*ABLE, "UNARIES.ITERATIONS", 1)
-    make_unaries(cfg, name, tmp_path / "untrained")
-    found = unaries_of(tmp_path / "untrained", name)
-    later = [r for r in DatasetCatalog.get(name) if r["frame_id"]]
-    assert np.mean([iou(found[r["image_id"]], r) for r in later]) < 0.5
+
+    def overlaps(iterations):
+        cfg = make_cfg(*ABLE, "INPUT.MIN_SIZE_TEST", 144, "UNARIES.ITERATIONS", iterations)
+        folder = tmp_path / str(iterations)
+        make_unaries(cfg, name, folder, ["roll"])
+        records = [r for r in DatasetCatalog.get(name) if r["video_name"] == "roll"]
+        return [iou(read_probability(folder, r), read_object_mask(r) == 1) for r in records]
+
+    given, *found = overlaps(150)
+    assert given == 1
+    assert np.mean(found) > 0.8, found
+    assert np.mean(overlaps(1)[1:]) < 0.5
 
 
 def test_finished_videos_are_left_alone_and_the_same_again(register, make_cfg, tmp_path):
@@ -112,6 +118,7 @@ def test_settings_change_the_result(register, make_cfg, opts):
 def test_settings_of_adaptation_change_the_result(register, make_cfg):
     video = load_videos(register("2016"))[0]
     adapt = {"ENABLED": True, "PERIOD": 1, "ITERATIONS": 1, "PROBABILITY": 0.5, "DISTANCE": 60}
+    adapt["BASE_LR"] = 0.01
 
     cfg = make_cfg(*ABLE, "UNARIES.ITERATIONS", 120)
     tracker = OnlineTracker.from_cfg(cfg)
@@ -122,16 +129,109 @@ def test_settings_of_adaptation_change_the_result(register, make_cfg):
         return np.stack(list(tracker("roll", frames)))
 
     run(ENABLED=False)
-    tracker.start = {name: value.clone() for name, value in tracker.model.state_dict().items()}
+    start_with_what_was_learnt(tracker)
     tracker.iterations, tracker.lr = 2, 0.01
 
     base = run()
-    assert (base[1:] > 0.5).any(), "there is something to adapt to"
+    assert (base > 0.5).any(), "there is something to adapt to"
     others = [{"PERIOD": 2}, {"ITERATIONS": 2}, {"WEIGHT": 1.0}, {"PROBABILITY": 0.9}]
+    others.append({"BASE_LR": 0.02})
     for changed in [{"ENABLED": False}, {"DISTANCE": 10}, *others]:
         found = run(**changed)
-        assert np.array_equal(found[:2], base[:2]), "the first frames come before any adaptation"
-        assert not np.allclose(found[2:], base[2:], atol=1e-6), changed
+        assert np.array_equal(found[0], base[0]), "it comes before any adaptation"
+        assert not np.allclose(found[1:], base[1:], atol=1e-6), changed
+
+
+def ball_and_wall(number):
+    """A frame, three times as large: the ball, and from the second on a wall of its colour."""
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    image = 110 + np.random.default_rng(number).normal(0, 6, (HEIGHT, WIDTH, 3))
+    mask = ball(number / 5)
+    image[mask | ((columns >= 48) & (rows % 8 < 6) & (number > 0))] = COLOURS[0]
+    pixels, labels = (
+        torch.from_numpy(np.kron(values, np.ones((3, 3, 1)))).permute(2, 0, 1)
+        for values in (image[:, :, ::-1], mask[:, :, None])
+    )
+    return {
+        "image": pixels.float(),
+        "height": HEIGHT,
+        "width": WIDTH,
+        "sem_seg": labels[0].long(),
+    }, mask
+
+
+def test_adaptation_learns_what_is_far_from_the_object(make_cfg):
+    tracker = OnlineTracker.from_cfg(make_cfg(*ABLE, "UNARIES.ITERATIONS", 150))
+    frames, masks = zip(*map(ball_and_wall, range(10)), strict=True)
+    assert not list(tracker("roll", iter(frames[:1])))
+    start_with_what_was_learnt(tracker)
+    tracker.iterations = 0
+    # the wall comes one frame before the first adaptation, and is taken for the object
+    adapt = {"PERIOD": 2, "ITERATIONS": 5, "PROBABILITY": 0.8, "DISTANCE": 40, "WEIGHT": 1.0}
+    adapt["BASE_LR"] = 0.03
+
+    def mean_iou(**changed):
+        tracker.adapt = CfgNode({**adapt, **changed})
+        found = list(tracker("roll", iter(frames)))
+        return np.mean([iou(*pair) for pair in zip(found[2:], masks[3:], strict=True)])
+
+    without = mean_iou(ENABLED=False)
+    assert without < 0.75
+    assert mean_iou(ENABLED=True) > without + 0.1
+
+
+def test_views_keep_their_shape_and_their_labels(make_cfg, monkeypatch):
+    cfg = make_cfg("UNARIES.ITERATIONS", 60, "UNARIES.SCALES", "(0.5, 2.0)")
+    tracker = OnlineTracker.from_cfg(cfg)
+    mask = torch.zeros(48, 96, dtype=torch.long)
+    mask[:, :24] = 1
+    seen = []
+    losses = tracker.model.losses
+
+    def spy(clips):
+        seen.append(clips[0][0])
+        return losses(clips)
+
+    monkeypatch.setattr(tracker.model, "losses", spy)
+    list(tracker("roll", iter([{"image": mask.expand(3, -1, -1) * 200, "sem_seg": mask}])))
+    heights = {view["image"].shape[1] for view in seen}
+    assert 24 <= min(heights) < 36
+    assert 72 < max(heights) <= 96
+    for view in seen:
+        height, width = view["sem_seg"].shape
+        assert list(view["image"].shape[1:]) == [height, width]
+        assert abs(width - 2 * height) <= 2
+        # white where the object is, but at the edge, which is blurred
+        assert ((view["image"][0] > 100) == (view["sem_seg"] == 1)).float().mean() > 0.97
+    assert 10 < sum(bool(view["sem_seg"][0, 0]) for view in seen) < 50, "mirrored or not"
+
+
+def test_the_first_mask_stays_as_it_is_where_the_network_sees_less(register, make_cfg, tmp_path):
+    name = register("2017")
+    cfg = make_cfg("UNARIES.ITERATIONS", 1, "INPUT.MIN_SIZE_TEST", 20)
+    make_unaries(cfg, name, tmp_path / "unaries")
+    record = DatasetCatalog.get(name)[0]
+    found = read_probability(tmp_path / "unaries", record)
+    assert np.array_equal(found > 0.5, read_object_mask(record) == 1)
+    assert (np.abs(found - 0.5) > 0.49).all()
+
+
+def test_a_backbone_alone_will_do(register, make_cfg, tmp_path):
+    video = load_videos(register("2016"))[0]
+    cfg = make_cfg("UNARIES.ITERATIONS", 1)
+    weights = torch.load(cfg.MODEL.WEIGHTS)["model"]
+    backbone = {key: value for key, value in weights.items() if key.startswith("backbone.")}
+    torch.save({"model": backbone}, cfg.MODEL.WEIGHTS)
+
+    def run(seed):
+        cfg.defrost()
+        cfg.SEED = seed
+        frames = iter(ObjectVideoMapper(cfg, is_train=False)(video)["frames"])
+        return np.stack(list(OnlineTracker.from_cfg(cfg)("roll", frames)))
+
+    base = run(0)
+    assert np.array_equal(run(0), base), "the new head follows from the seed"
+    assert not np.allclose(run(1), base, atol=1e-6)
 
 
 def test_confident_labels():
@@ -151,15 +251,44 @@ def test_a_first_frame_without_the_object(make_cfg):
 
 def test_bad_input(register, make_cfg, tmp_path):
     name, output = register("2016"), tmp_path / "unaries"
+
+    def make(*opts, sequences=(), output=output, config="quick_parent_R_50"):
+        make_unaries(make_cfg(*opts, config=config), name, output, sequences)
+
     with pytest.raises(InputError, match="has no sequence 'bear', only roll, spin"):
-        make_unaries(make_cfg(), name, output, ["bear"])
+        make(sequences=["bear"])
     with pytest.raises(InputError, match=r"with 3: name configs/DAVIS-2016/parent_R_50"):
-        make_unaries(make_cfg("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 3), name, tmp_path / "three")
-    given = build_cfg(f"{CONFIGS}/quick_R_50_3f.yaml", TINY, add_tracking_config)
+        make("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 3)
     with pytest.raises(InputError, match="GivenUnaries makes no unaries"):
-        make_unaries(given, name, tmp_path / "given")
-    make_unaries(make_cfg("UNARIES.ITERATIONS", 1), name, output, ["roll"])
+        make(config="quick_R_50_3f")
+    for scales in ("(1.5, 0.5)", "(1.0,)", "(0.0, 1.0)"):
+        with pytest.raises(InputError, match=r"UNARIES\.SCALES .* are not two, the lower first"):
+            make("UNARIES.SCALES", scales)
+    with pytest.raises(InputError, match=r"UNARIES\.ADAPT\.PERIOD 0 is no number of frames"):
+        make("UNARIES.ADAPT.PERIOD", 0)
+    file = tmp_path / "file"
+    file.write_text("")
+    for path in (file, file / "below"):
+        with pytest.raises(InputError, match=f"{path} cannot be a folder of unaries"):
+            make(output=path)
+    assert not output.exists(), "what was refused leaves nothing behind"
+
+
+def test_unaries_of_another_kind_are_not_mixed(register, make_cfg, tmp_path):
+    name, output = register("2016"), tmp_path / "unaries"
+    opts = "UNARIES.ITERATIONS", 1
+    make_unaries(make_cfg(*opts), name, output, ["roll"])
     assert (output / "roll").is_dir()
     assert not (output / "spin").exists()
-    with pytest.raises(InputError, match=r"has unaries of another config, .*config\.yaml"):
-        make_unaries(make_cfg("UNARIES.ITERATIONS", 2), name, output)
+    for key, value, found in [
+        ("UNARIES.ITERATIONS", 2, "'ITERATIONS: 1', not 'ITERATIONS: 2'"),
+        ("SOLVER.MOMENTUM", 0.5, "'MOMENTUM: 0.9', not 'MOMENTUM: 0.5'"),
+        ("TEST.FLIP", True, "'FLIP: false', not 'FLIP: true'"),
+        ("SEED", 1, "'SEED: 0', not 'SEED: 1'"),
+    ]:
+        with pytest.raises(InputError, match=f"unaries of another config .*{found}"):
+            make_unaries(make_cfg(*opts, key, value), name, output)
+    (output / "roll" / "00002.png").unlink()
+    with pytest.raises(InputError, match=r"roll does not have the unaries .*00002\.npy or \.png"):
+        make_unaries(make_cfg(*opts), name, output)
+    assert not (output / "spin").exists()
