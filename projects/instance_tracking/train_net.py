@@ -27,13 +27,9 @@ def work(args) -> None:
 
 
 def main() -> None:
-    from detectron2.engine import default_argument_parser
+    from videogcrf_det.segmentation import phase_argument_parser
 
-    from videogcrf_det.segmentation import PHASES
-
-    parser = default_argument_parser(EPILOG)
-    parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
-    launch_tool(work, parser.parse_args())
+    launch_tool(work, phase_argument_parser(EPILOG).parse_args())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from videogcrf_det.ablation import load_table, plan_runs
 from videogcrf_det.config import add_videogcrf_config
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.gcrf import temporal_coupling
-from videogcrf_det.segmentation import PHASES, add_segmentation_config
+from videogcrf_det.segmentation import add_segmentation_config, phase_argument_parser
 
 PROJECT = Path("projects/semantic_segmentation/tables")
 TRACKING = Path("projects/instance_tracking/tables")
@@ -26,9 +26,8 @@ TABLES = [path for folder in ADD_CONFIG for path in sorted(folder.glob("*.yaml")
 
 def read(path):
     """For each run of a table: it, its arguments and its config."""
-    parser = default_argument_parser()
-    if path.parent in (PROJECT, TRACKING):
-        parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
+    in_phases = path.parent in (PROJECT, TRACKING)
+    parser = phase_argument_parser() if in_phases else default_argument_parser()
     for run in plan_runs(load_table(path), {}):
         args: argparse.Namespace = parser.parse_args(run.command[1:])
         yield run, args, build_cfg(args.config_file, args.opts, ADD_CONFIG[path.parent])

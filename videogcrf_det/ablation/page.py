@@ -3,11 +3,9 @@
 import shlex
 from collections.abc import Sequence
 
-from jinja2 import Environment, StrictUndefined
-
 from videogcrf_det.ablation.results import Results
 from videogcrf_det.ablation.runs import Run
-from videogcrf_det.visualization.style import STYLE
+from videogcrf_det.visualization.page import fill_page
 
 PAGE = """\
 <!doctype html>
@@ -65,15 +63,12 @@ def render_page(results: Results, runs: Sequence[Run], command: str) -> str:
         runs: all runs of the table.
         command: what made it.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["shell"] = shlex.join
     table = results.table
     plots = [("table.png", f"{table.plot.heading} of each row")] if table.rows else []
     plots += [("grid.png", "A heat map of the grid")] if table.grid else []
-    return environment.from_string(PAGE).render(
-        style=STYLE,
+    return fill_page(
+        PAGE,
+        {"shell": shlex.join},
         title=table.title,
         notes=results.notes(),
         tables=results.tables(),

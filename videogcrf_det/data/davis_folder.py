@@ -212,6 +212,21 @@ def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -
     return mask
 
 
+def image_header(
+    path: str | os.PathLike[str], what: str = "image", advice: str = "copy it again"
+) -> tuple[tuple[int, int], str]:
+    """Size (width, height) and mode of an image, without its pixels.
+
+    Raises:
+        InputError: ``what`` cannot be read, with ``advice``.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size, image.mode
+    except BAD_IMAGE as error:
+        raise InputError(f"cannot read the {what} {path} ({error}): {advice}") from None
+
+
 def mask_values(image: Image.Image) -> Mask | None:
     """What a mask holds at each pixel, ids or grey levels; None if it holds colours."""
     if image.mode == "P":

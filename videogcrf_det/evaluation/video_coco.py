@@ -16,7 +16,6 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
-from tqdm import tqdm
 
 from videogcrf_det.evaluation.coco_figures import (
     METRICS,
@@ -26,6 +25,7 @@ from videogcrf_det.evaluation.coco_figures import (
     instances_of,
     restrict,
 )
+from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.evaluation.stability import Masks, Mean, StabilityMeter
 from videogcrf_det.versions import collect_versions
 
@@ -85,14 +85,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         """
         for video, detections in zip(inputs, outputs, strict=True):
             records, meter = video["records"], StabilityMeter()
-            for record, detection in tqdm(
-                zip(records, detections, strict=True),
-                desc=str(video["video_name"]),
-                total=len(records),
-                unit="frame",
-                leave=False,
-                disable=not comm.is_main_process(),
-            ):
+            for record, detection in evaluated_frames(video, detections):
                 found = detection["instances"].to("cpu")
                 super().process([record], [{"instances": found}])
                 if found.has("pred_masks") and len(records) > 1:

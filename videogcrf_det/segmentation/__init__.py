@@ -4,6 +4,7 @@ from videogcrf_det.segmentation.config import PHASES, add_segmentation_config
 from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.engine import (
     PhaseTrainer,
+    phase_argument_parser,
     run_phases,
     segmentation_augmentations,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "add_segmentation_config",
     "check_labels",
     "evaluate_pairwise",
+    "phase_argument_parser",
     "phase_cfg",
     "run_phases",
     "segmentation_augmentations",

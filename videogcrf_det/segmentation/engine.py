@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
-from detectron2.engine import default_setup
+from detectron2.engine import default_argument_parser, default_setup
 from detectron2.evaluation import inference_context
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
@@ -17,6 +17,7 @@ from torch import nn
 from videogcrf_det.data import ClipDatasetMapper, load_clips
 from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
+from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise
 from videogcrf_det.segmentation.phases import final_model, is_evaluated, phase_cfg
 
@@ -61,6 +62,13 @@ def segmentation_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
     if cfg.INPUT.CROP.ENABLED:
         augmentations.insert(1, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
     return augmentations
+
+
+def phase_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
+    """detectron2's parser, with the phase to train or to evaluate."""
+    parser = default_argument_parser(epilog)
+    parser.add_argument("--phase", choices=[*PHASES, "all"], default="all")
+    return parser
 
 
 def run_phases(

@@ -1,5 +1,6 @@
 """The report page as HTML that loads nothing but the pictures and videos beside it."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -231,11 +232,17 @@ against.</p>
 
 def render(**content: Any) -> str:
     """The page, filled in."""
+    filters = {"percent": percent, "signed": signed, "direction": direction, "url": quote}
+    return fill_page(PAGE, filters, **content)
+
+
+def fill_page(template: str, filters: Mapping[str, Any], **content: Any) -> str:
+    """A page in the report's style from a jinja2 template, with ``style`` and ``content``."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=percent, signed=signed, direction=direction, url=quote)
-    return environment.from_string(PAGE).render(style=STYLE, **content)
+    environment.filters.update(filters)
+    return environment.from_string(template).render(style=STYLE, **content)
 
 
 def percent(value: float | None) -> str:

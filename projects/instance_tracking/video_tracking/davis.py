@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import BAD_IMAGE, frame_stems, mask_values
+from videogcrf_det.data.davis_folder import BAD_IMAGE, frame_stems, image_header, mask_values
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]
@@ -103,7 +103,7 @@ def _frames(root: Path, resolution: str, sequence: str) -> list[Record]:
     stems = frame_stems(images, ".jpg") if images.is_dir() else []
     if not stems:
         raise InputError(f"there are no frames (*.jpg) of {sequence} in {images}: {ADVICE}")
-    width, height = _size(images / f"{stems[0]}.jpg")
+    (width, height), _ = image_header(images / f"{stems[0]}.jpg")
     frames = []
     for number, stem in enumerate(stems):
         image, mask = images / f"{stem}.jpg", masks / f"{stem}.png"
@@ -137,18 +137,9 @@ def _of_object(frame: Record, object_id: int | None) -> Record:
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
-    found = _size(path)
+    found, _ = image_header(path)
     if found != (width, height):
         raise InputError(
             f"{path} is of another size than the first frame ({found[0]}x{found[1]}, not "
             f"{width}x{height}): copy both again"
         )
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image, from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except BAD_IMAGE as error:
-        raise InputError(f"cannot read the image {path} ({error}): copy it again") from None

@@ -20,8 +20,9 @@ class TrackingTrainer(PhaseTrainer):
         """Clips around every frame of every object of DATASETS.TRAIN."""
         clips = super().training_clips(cfg)
         if cfg.INPUT.UNARIES:
-            for name in cfg.DATASETS.TRAIN:
-                check_unaries(cfg.INPUT.UNARIES, DatasetCatalog.get(name))
+            # every frame is the reference of one clip
+            frames = (clip["frames"][clip["reference"]] for clip in clips)
+            check_unaries(cfg.INPUT.UNARIES, frames)
         return clips
 
     @classmethod

@@ -17,6 +17,7 @@ from video_tracking.davis import VOID, Record, read_object_mask
 from video_tracking.measures import PixelCounts, contour_accuracy, region_similarity, summary
 from video_tracking.results import merge_objects, write_ids
 from video_tracking.unaries import read_probability, unary_stem, write_unary
+from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.segmentation import write_evaluation
 
 Figures = dict[str, Any]
@@ -46,14 +47,7 @@ class TrackingEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
         """Take the probabilities of videos, reading them frame by frame; see VideoCOCOEvaluator."""
         for video, segmented in zip(inputs, outputs, strict=True):
-            for record, output in tqdm(
-                zip(video["records"], segmented, strict=True),
-                desc=str(video["video_name"]),
-                total=len(video["records"]),
-                unit="frame",
-                leave=False,
-                disable=not comm.is_main_process(),
-            ):
+            for record, output in evaluated_frames(video, segmented):
                 foreground = output["sem_seg"][1].float().cpu().numpy()
                 write_unary(f"{unary_stem(self.scores, record)}.png", foreground)
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from video_tracking.davis import FilePath, Record
-from videogcrf_det.data.davis_folder import BAD_IMAGE
+from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 
@@ -97,11 +96,8 @@ def _read_scores(path: Path) -> NDArray[np.float32]:
 
 def _picture_shape(path: Path) -> tuple[int, int]:
     """(height, width) of a picture, from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except BAD_IMAGE as error:
-        raise InputError(f"cannot read the scores {path} ({error}): {ADVICE}") from None
+    (width, height), _ = image_header(path, "scores", ADVICE)
+    return height, width
 
 
 def _read_probabilities(path: Path) -> NDArray[np.float32]:

@@ -8,8 +8,8 @@ from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from numpy.typing import NDArray
 from tabulate import tabulate
-from tqdm import tqdm
 
+from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.segmentation import check_labels, write_evaluation
 
 Figures = dict[str, Any]
@@ -41,14 +41,7 @@ class VideoSemSegEvaluator(SemSegEvaluator):
         """Take the labels of videos, reading them frame by frame; see VideoCOCOEvaluator."""
         for video, segmented in zip(inputs, outputs, strict=True):
             before = self._conf_matrix.copy()
-            for record, output in tqdm(
-                zip(video["records"], segmented, strict=True),
-                desc=str(video["video_name"]),
-                total=len(video["records"]),
-                unit="frame",
-                leave=False,
-                disable=not comm.is_main_process(),
-            ):
+            for record, output in evaluated_frames(video, segmented):
                 super().process([record], [output])
             name = str(video["video_name"])
             found = self._conf_matrix - before

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import BAD_IMAGE
+from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 
@@ -30,12 +30,12 @@ def read_size(path: FilePath) -> Size:
     Raises:
         InputError: it is not an image.
     """
-    return _open(path)[0]
+    return image_header(path)[0]
 
 
 def check_label_map(path: FilePath, size: Size, advice: str) -> None:
     """Raise an InputError with ``advice`` unless ``path`` is a label map of a frame of ``size``."""
-    found, mode = _open(path)
+    found, mode = image_header(path)
     if mode != "L":
         raise InputError(f"{path} is no label map of grey levels (its mode is {mode}): {advice}")
     if found != size:
@@ -60,12 +60,3 @@ def told_if_not_writable(folder: FilePath) -> Iterator[None]:
         raise InputError(
             f"cannot write to {folder} ({error}): make room there, or choose another folder"
         ) from None
-
-
-def _open(path: FilePath) -> tuple[Size, str]:
-    """Size and mode of an image, from its header."""
-    try:
-        with Image.open(path) as image:
-            return image.size, image.mode
-    except BAD_IMAGE as error:
-        raise InputError(f"cannot read the image {path} ({error}): copy it again") from None
