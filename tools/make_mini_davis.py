@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=mini_davis.SIZE[0], help="pixels")
     parser.add_argument("--width", type=int, default=mini_davis.SIZE[1], help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other scenes")
+    parser.add_argument("--speed", type=float, default=1.0, help="of everything that moves")
     parser.add_argument(
         "--degraded",
         type=float,
@@ -42,6 +43,7 @@ def main() -> None:
         num_frames=args.num_frames,
         size=(args.height, args.width),
         seed=args.seed,
+        speed=args.speed,
         degraded=args.degraded,
         overwrite=args.overwrite,
     )

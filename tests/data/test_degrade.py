@@ -5,8 +5,11 @@ import pytest
 from PIL import Image
 
 from videogcrf_det import InputError
+from videogcrf_det.data.datasets import load_video_coco_json
 from videogcrf_det.data.degrade import DEGRADATIONS, degraded_frames
+from videogcrf_det.data.degrade_dataset import degrade_dataset
 from videogcrf_det.data.mini_davis import make_mini_davis
+from videogcrf_det.data.prepare import prepare_davis_person
 
 SMALL = {"num_train": 2, "num_val": 1, "num_frames": 10, "size": (48, 64)}
 
@@ -55,3 +58,47 @@ def test_little_can_be_seen(tmp_path, function):
 def test_bad_shares(tmp_path, share):
     with pytest.raises(InputError, match=r"share of degraded frames is .*: give 0 to 0\.5"):
         make_mini_davis(tmp_path / "data", **SMALL, degraded=share)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Drawn videos and their annotations."""
+    root = tmp_path / "data"
+    make_mini_davis(root, **SMALL)
+    for split in ("train", "val"):
+        output = root / f"annotations/{split}.json"
+        prepare_davis_person(root, split, resolution="48p", output=output)
+    return root
+
+
+def test_a_copy_with_degraded_frames(tmp_path, dataset):
+    annotations = [dataset / f"annotations/{split}.json" for split in ("train", "val")]
+    for name in ("degraded", "again"):
+        made = degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / name, share=0.4)
+        assert made == 12
+    copy = tmp_path / "degraded"
+    assert files(copy, ".") == files(tmp_path / "again", ".")
+    clear, degraded = (files(root, "JPEGImages") for root in (dataset, copy))
+    assert clear.keys() == degraded.keys()
+    changed = [path for path in clear if clear[path] != degraded[path]]
+    for sequence in ("walk-000", "walk-001", "stroll-000"):
+        numbers = sorted(int(path.stem) for path in changed if path.parent.name == sequence)
+        assert len(numbers) == 4
+        assert min(np.diff(numbers)) > 1, "no two in a row"
+    before, after = (
+        load_video_coco_json(path, "")
+        for path in (annotations[1], copy / "annotations/degraded_val.json")
+    )
+    assert before == after
+
+
+def test_nothing_half_copied(tmp_path, dataset):
+    annotations = [dataset / "annotations/val.json"]
+    next((dataset / "JPEGImages").rglob("stroll-000/00007.jpg")).unlink()
+    with pytest.raises(InputError, match=r"00007\.jpg cannot be read"):
+        degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    with pytest.raises(InputError, match=r"share of degraded frames is 0\.6: give 0 to 0\.5"):
+        degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "copy", share=0.6)
+    with pytest.raises(InputError, match="data is there already"):
+        degrade_dataset(annotations, dataset / "JPEGImages", dataset)

@@ -88,12 +88,24 @@ def test_the_seed_decides_and_sequences_are_independent(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_frames": 0}, {"num_train": -1}, {"size": (8, 8)}, {"seed": -1}]
+    "change", [{"num_frames": 0}, {"num_train": -1}, {"size": (8, 8)}, {"seed": -1}, {"speed": 0.0}]
 )
 def test_bad_values(tmp_path, change):
     with pytest.raises(InputError, match=str(next(iter(np.ravel(next(iter(change.values()))))))):
         make_mini_davis(tmp_path / "root", **{**SMALL, **change})
     assert not (tmp_path / "root").exists()
+
+
+def test_at_half_the_speed_there_is_a_frame_between_any_two(tmp_path):
+    sequences = {**SMALL, "num_train": 1, "num_val": 0}
+    make_mini_davis(tmp_path / "fast", **{**sequences, "num_frames": 3})
+    make_mini_davis(tmp_path / "slow", **{**sequences, "num_frames": 5}, speed=0.5)
+    fast, slow = (
+        [p.read_bytes() for p in sorted((tmp_path / name / "Annotations").rglob("*.png"))]
+        for name in ("fast", "slow")
+    )
+    assert slow[::2] == fast
+    assert len({*slow}) == 5
 
 
 def test_other_peoples_folders_are_left_alone(tmp_path):

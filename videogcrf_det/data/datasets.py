@@ -1,6 +1,7 @@
 """COCO-format annotations of videos: loading, and registration with detectron2.
 
-Importing this module registers ``davis_person_{train,val}``, and of drawn data
+Importing this module registers ``davis_person_{train,val}`` and
+``degraded_davis_person_{train,val}`` (degrade_dataset), and of drawn data
 ``mini_davis_person_{train,val}`` and ``mini_davis_degraded_person_{train,val}``, below
 ``$DETECTRON2_DATASETS`` (``datasets`` where that is not set), and all of them with the suffix
 ``_mixed`` (mix_videos). Files are read when a data set is used, not before.
@@ -148,6 +149,7 @@ def _register_davis_person() -> None:
     root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
     for prefix, folder in [
         ("davis_person", "DAVIS"),
+        ("degraded_davis_person", "DAVIS_degraded"),
         ("mini_davis_person", "mini_davis"),
         ("mini_davis_degraded_person", "mini_davis_degraded"),
     ]:

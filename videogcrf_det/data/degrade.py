@@ -1,9 +1,13 @@
 """Single frames of which little can be seen, so that their neighbours have to say what is there."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image as Picture
+
+from videogcrf_det.errors import InputError
 
 Rng = np.random.Generator
 Image = np.ndarray  # (H, W, 3) uint8
@@ -18,6 +22,21 @@ def degraded_frames(rng: Rng, num_frames: int, share: float) -> list[int]:
         if frame - 1 not in chosen and frame + 1 not in chosen:
             chosen.append(frame)
     return sorted(chosen)
+
+
+def check_share(share: float) -> None:
+    """Raise InputError for a share that degraded_frames cannot give."""
+    if not 0 <= share <= 0.5:
+        raise InputError(
+            f"the share of degraded frames is {share}: give 0 to 0.5, since no two are in a row"
+        )
+
+
+def degrade_file(source: Path, target: Path, rng: Rng) -> None:
+    """Write what degrade makes of a picture; ``target`` may be ``source``."""
+    with Picture.open(source) as image:
+        spoilt = degrade(np.asarray(image.convert("RGB")), rng)
+    Picture.fromarray(spoilt).save(target, quality=95)
 
 
 def degrade(image: Image, rng: Rng) -> Image:

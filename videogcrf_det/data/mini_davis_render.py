@@ -50,8 +50,16 @@ class Scene:
     categories: dict[int, str]
 
 
-def render(scene: Scene, time: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def render(
+    scene: Scene, time: float, rng: np.random.Generator, interval: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """A frame with motion blur and noise, and its labels at the middle of the exposure.
+
+    Args:
+        scene: what there is to see.
+        time: of the middle of the exposure.
+        rng: for the noise.
+        interval: time from frame to frame; the shutter is open for SHUTTER of it.
 
     Returns:
         RGB image (H, W, 3) and labels (H, W), both uint8.
@@ -60,7 +68,7 @@ def render(scene: Scene, time: float, rng: np.random.Generator) -> tuple[np.ndar
     total = np.zeros((height * SCALE, width * SCALE, 3), dtype=np.float32)
     labels = np.zeros(total.shape[:2], dtype=np.uint8)
     for exposure in range(EXPOSURES):
-        moment = time + SHUTTER * ((exposure + 0.5) / EXPOSURES - 0.5)
+        moment = time + interval * SHUTTER * ((exposure + 0.5) / EXPOSURES - 0.5)
         middle = exposure == EXPOSURES // 2
         cv2.accumulate(_draw(scene, moment, labels if middle else None), total)
     clean = cv2.resize(total / EXPOSURES, (width, height), interpolation=cv2.INTER_AREA)

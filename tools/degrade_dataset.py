@@ -1,0 +1,47 @@
+"""Copy a data set of videos and make some of its frames hard to see: out of focus, dark, hidden."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+What the evaluation on davis_person_val loses where frames are degraded:
+
+    python tools/degrade_dataset.py --output datasets/DAVIS_degraded \\
+        --annotations datasets/DAVIS/annotations/davis_person_val.json \\
+        --images datasets/DAVIS/JPEGImages
+    python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS ... \\
+        DATASETS.TEST "('degraded_davis_person_val',)"
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--annotations", nargs="+", required=True, metavar="JSON", help="in COCO's format"
+    )
+    parser.add_argument(
+        "--images", required=True, metavar="DIR", help="where the names of their images begin"
+    )
+    parser.add_argument("--output", required=True, metavar="ROOT", help="folder to make")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.4,
+        help="of frames of which little can be seen, up to 0.5 (default: 0.4)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="others degrade other frames")
+    args = parser.parse_args()
+
+    from videogcrf_det.data.degrade_dataset import degrade_dataset
+
+    count = degrade_dataset(
+        args.annotations, args.images, args.output, share=args.share, seed=args.seed
+    )
+    print(f"{count} frames degraded in {args.output}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,77 @@
+"""A copy of a data set in which little can be seen of some frames."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from videogcrf_det.data.datasets import load_video_coco_json
+from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_folder
+
+PathLike = str | os.PathLike[str]
+
+
+def degrade_dataset(
+    annotations: Sequence[PathLike],
+    images: PathLike,
+    output: PathLike,
+    *,
+    share: float = 0.4,
+    seed: int = 0,
+) -> int:
+    """Write the frames of videos, some of them degraded, and their annotations.
+
+    Args:
+        annotations: COCO-format files of videos; ``x.json`` becomes
+            ``output/annotations/degraded_x.json``.
+        images: folder that their ``file_name`` begin in; ``output/JPEGImages`` takes its place.
+        output: folder to make.
+        share: of the frames of each video, from 0 to 0.5; see degraded_frames.
+        seed: others degrade other frames.
+
+    Returns:
+        How many frames have been degraded.
+
+    Raises:
+        InputError: a file is missing or of no use, ``share`` is out of range, or ``output`` exists.
+    """
+    check_share(share)
+    if seed < 0:
+        raise InputError(f"the seed is {seed}: give 0 or more")
+    videos: dict[tuple[int, int], list[Path]] = {}
+    for number, path in enumerate(annotations):
+        for record in load_video_coco_json(path, ""):
+            if "video_id" not in record:
+                raise InputError(f"{record['file_name']} in {path} is of no video: leave it out")
+            key = number, record["video_id"]
+            videos.setdefault(key, []).append(Path(record["file_name"]))
+    count = 0
+    with atomic_folder(output) as folder:
+        for key, names in tqdm(videos.items(), desc="degrading", unit="video", disable=None):
+            rng = np.random.default_rng([seed, *key])
+            chosen = degraded_frames(rng, len(names), share)
+            count += len(chosen)
+            for index, name in enumerate(names):
+                target = folder / "JPEGImages" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write(Path(images) / name, target, rng if index in chosen else None)
+        (folder / "annotations").mkdir()
+        for path in map(Path, annotations):
+            shutil.copyfile(path, folder / "annotations" / f"degraded_{path.name}")
+    return count
+
+
+def _write(source: Path, target: Path, rng: np.random.Generator | None) -> None:
+    """Copy a frame; with random numbers, a degraded one."""
+    try:
+        if rng is None:
+            shutil.copyfile(source, target)
+        else:
+            degrade_file(source, target, rng)
+    except OSError as error:
+        raise InputError(f"{source} cannot be read ({error}): give --images its folder") from error
