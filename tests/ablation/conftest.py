@@ -42,6 +42,10 @@ if args.phase == "joint":
 file = folder / "inference" / "fake" / "evaluation.json"
 file.parent.mkdir(parents=True, exist_ok=True)
 file.write_text(json.dumps({"results": results, "versions": {"Fake": "1.0"}}))
+if "OTHER" in opts:
+    other = folder / "inference" / "other" / "evaluation.json"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text(json.dumps({"results": {"mIoU": json.loads(opts["OTHER"])}}))
 if args.phase == "joint":
     file.with_name("cost.json").write_text(json.dumps({"parameters": 7, "iterations": None}))
 """

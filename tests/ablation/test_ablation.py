@@ -87,6 +87,16 @@ def test_mean_and_spread_over_seeds(folder, write):
     assert "seeds 0, 1, 4" in (folder / "out" / "table.md").read_text()
 
 
+def test_a_row_with_some_of_the_seeds(folder, write):
+    path = write(rows=[row("A", 10, seeds=[0]), row("B", 20)], seeds=[0, 1])
+    run_ablation(path, rows=["A"])
+    assert "1 of 3 runs are done" in (folder / "out" / "table.md").read_text()
+    run_ablation(path)
+    assert not (folder / "out" / "A" / "seed1").exists()
+    assert table_md(folder)[1:] == [["A", "10.0", "1"], ["B", "21.0 ± 1.4", "2"]]
+    assert "runs are done" not in (folder / "out" / "table.md").read_text()
+
+
 def test_cost_beside_the_results(folder, write):
     rows = [{"name": "A", "opts": {"VALUE": 1}}, {"name": "B", "args": "--phase unary"}]
     columns = {"parameters": "cost.parameters", "iterations": "cost.iterations"}
@@ -94,6 +104,15 @@ def test_cost_beside_the_results(folder, write):
     head, *lines = table_md(folder)
     assert head == ["", "parameters", "iterations"]
     assert lines == [["A", "7.0", "–"], ["B", "–", "–"]]  # noqa: RUF001 - en dashes
+
+
+def test_figures_of_another_data_set(folder, write):
+    rows = [row("A", 10), row("B", 20)]
+    rows[1]["opts"]["OTHER"] = 30
+    columns = {"mIoU": "results.sem_seg.mIoU", "elsewhere": "datasets.other.results.mIoU"}
+    run_ablation(write(rows=rows, columns=columns))
+    lines = table_md(folder)[1:]
+    assert lines == [["A", "10.0", "–"], ["B", "20.0", "30.0"]]  # noqa: RUF001
 
 
 def test_a_failing_row_does_not_keep_the_others(folder, write, capsys):

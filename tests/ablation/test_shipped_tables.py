@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
+from detectron2.modeling import build_model
 from video_tracking import add_tracking_config
 
 from videogcrf_det.ablation import load_table, plan_runs
-from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.config import add_videogcrf_config, gcrf_options
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.gcrf import temporal_coupling
 from videogcrf_det.segmentation import add_segmentation_config, phase_argument_parser
@@ -111,5 +112,29 @@ def test_context():
         if run.row.name == "base":
             continue
         row, _, column = run.row.name.partition("x")
-        assert (int(row), column) == (cfg.INPUT.CLIP.NUM_FRAMES, cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD)
+        neighbourhood = gcrf_options(cfg)["neighbourhood"]
+        assert (int(row), column) == (cfg.INPUT.CLIP.NUM_FRAMES, neighbourhood)
         assert 12 <= cfg.PHASES.JOINT.IMS_PER_BATCH * int(row) <= 14
+
+
+@pytest.mark.parametrize("name", ["mini_davis_degraded", "davis_240p_degraded"])
+def test_degraded(name):
+    """All rows start from the first, see equally many frames, and differ in what they say."""
+    found = {run.row.name: cfg for run, args, cfg in read(Path(f"tables/{name}.yaml"))}
+    base = found.pop("base")
+    after = found["4 frames"]
+    frames = after.SOLVER.IMS_PER_BATCH * after.INPUT.CLIP.NUM_FRAMES
+    for row, cfg in found.items():
+        if row != "4 frames, products, by CG":
+            assert f"{base.OUTPUT_DIR}/model_final.pth" == cfg.MODEL.WEIGHTS
+        assert frames == cfg.SOLVER.IMS_PER_BATCH * cfg.INPUT.CLIP.NUM_FRAMES
+        assert after.SOLVER.MAX_ITER == cfg.SOLVER.MAX_ITER
+        assert cfg.INPUT.CLIP.DEGRADED == base.INPUT.CLIP.DEGRADED == 0.4
+        if row[0].isdigit():
+            assert int(row[0]) == cfg.INPUT.CLIP.NUM_FRAMES
+        assert ("mixed" in row) == all("mixed" in name for name in cfg.DATASETS.TRAIN)
+    weights = [
+        sum(parameter.numel() for parameter in build_model(found[row]).parameters())
+        for row in ("no couplings", "2 frames", "4 frames")
+    ]
+    assert len(set(weights)) == 1

@@ -42,6 +42,8 @@ def grid(**changes):
         ({"seeds": []}, "seeds are"),
         ({"seeds": [1, "2"]}, "seeds are"),
         ({"seeds": [1, 1]}, "name each once"),
+        ({"rows": [row("A", 1, seeds=[])]}, "seeds are"),
+        ({"rows": [row("A", 1, seeds=[3])], "seeds": [0, 1]}, "'A' has seeds .3.: use some of"),
         ({"opts": {"SEED": 3}}, "the table sets SEED, which follows from seeds"),
         ({"grid": {"rows": AXIS}}, "the grid has no columns"),
         (grid(columns=AXIS), "both set X"),

@@ -141,7 +141,7 @@ class Results:
     def notes(self) -> list[str]:
         """What to know about the figures."""
         table = self.table
-        names = [row.name for row in (*table.rows, *table.cells)]
+        runs = sum(len(row.seeds) for row in (*table.rows, *table.cells))
         done = sum(len(outcomes) for outcomes in self.outcomes.values())
         seeds = ", ".join(map(str, table.seeds))
         if len(table.seeds) > 1:
@@ -149,8 +149,8 @@ class Results:
         else:
             notes = [f"One run each, with seed {seeds}"]
         notes[0] += f", on {table.dataset}."
-        if done < len(names) * len(table.seeds):
-            notes.append(f"{done} of {len(names) * len(table.seeds)} runs are done.")
+        if done < runs:
+            notes.append(f"{done} of {runs} runs are done.")
         if any(row.paper for row in table.rows):
             notes.append("Columns with (paper) have the figures that the paper reports.")
         machines = [o.versions for outcomes in self.outcomes.values() for o in outcomes]
@@ -194,13 +194,25 @@ class Results:
 
 
 def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
-    """Read the figures of a run, and below ``cost`` what its evaluation took.
+    """Read the figures of a run.
+
+    Below ``cost`` is what its evaluation took, below ``datasets`` what its evaluations on other
+    data sets found, by name.
 
     Raises:
         InputError: a file cannot be read.
     """
     content, cost = _read(run, run.results), run.results.with_name("cost.json")
-    figures = dict(_figures({**content, "cost": _read(run, cost) if cost.is_file() else {}}))
+    inference = run.results.parent.parent
+    beside = {
+        "cost": _read(run, cost) if cost.is_file() else {},
+        "datasets": {
+            path.parent.name: _read(run, path)
+            for path in sorted(inference.glob(f"*/{run.results.name}"))
+            if path != run.results
+        },
+    }
+    figures = dict(_figures({**content, **beside}))
     values = {c.heading: figures[c.path] for c in columns if c.path in figures}
     return Outcome(run, values, tuple(figures), content.get("versions", {}))
 

@@ -93,8 +93,9 @@ def plan_runs(table: Table, opts: Mapping[str, Any]) -> list[Run]:
         opts: overrides for every row. They win over those of the table and lose to those of a row,
             which make it what it is.
     """
+    rows = (*table.rows, *table.cells)
     return [
-        _plan(table, row, seed, opts) for seed in table.seeds for row in (*table.rows, *table.cells)
+        _plan(table, row, seed, opts) for seed in table.seeds for row in rows if seed in row.seeds
     ]
 
 

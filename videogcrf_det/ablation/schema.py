@@ -35,6 +35,7 @@ ROW_KEYS = {
     "opts": dict,
     "results": str,
     "dataset": str,
+    "seeds": list,
     "paper": dict,
 }
 

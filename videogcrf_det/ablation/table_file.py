@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """What is trained and evaluated, once for every seed."""
+    """What is trained and evaluated, once for each of its seeds."""
 
     name: str
     config: str
@@ -44,6 +44,7 @@ class Row:
     opts: Opts  # those of the row alone
     results: str  # the folder that has inference/<data set>, with placeholders
     dataset: str
+    seeds: tuple[int, ...]
     paper: dict[str, float]  # the paper's figures by heading
 
     @property
@@ -121,11 +122,7 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
     plot = content.get("plot", columns[0].heading)
     if plot not in by_heading:
         raise InputError(f"plot is {plot!r}, which is no column: use {', '.join(by_heading)}")
-    seeds = content.get("seeds", [0])
-    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
-        raise InputError(f"seeds are {seeds!r}, where numbers from 0 are needed")
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds are {seeds!r}: name each once")
+    seeds = _seeds(content.get("seeds", [0]))
     command = beside(path, content["command"], "command")
     opts = content.get("opts", {})
     check_opts(opts, "the table")
@@ -146,7 +143,7 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
         command=command,
         dataset=content["dataset"],
         output=output or content["output"],
-        seeds=tuple(seeds),
+        seeds=seeds,
         columns=columns,
         plot=by_heading[plot],
         opts=opts,
@@ -154,6 +151,14 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
         grid=grid,
         cells=cells,
     )
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
+        raise InputError(f"seeds are {seeds!r}, where numbers from 0 are needed")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds are {seeds!r}: name each once")
+    return tuple(seeds)
 
 
 def _column(heading: Any, value: Any) -> Column:
@@ -187,6 +192,10 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
     check_opts(opts, where)
     results = content.get("results", table.get("results", "{folder}"))
     fill(results, dict.fromkeys(PLACEHOLDERS, ""))
+    all_seeds = table.get("seeds", [0])
+    seeds = _seeds(content.get("seeds", all_seeds))
+    if not set(seeds) <= set(all_seeds):
+        raise InputError(f"{where} has seeds {list(seeds)}: use some of the table's, {all_seeds}")
     return Row(
         name=name,
         config=beside(path, config, "config"),
@@ -194,6 +203,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
         opts=opts,
         results=results,
         dataset=content.get("dataset", table["dataset"]),
+        seeds=seeds,
         paper=paper,
     )
 
