@@ -175,10 +175,16 @@ def test_a_file_that_is_not_a_checkpoint(make_cfg, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["2", "4", "6ms", "fc"])
-def test_neighbourhoods_are_words_on_the_command_line(make_cfg, word):
+def test_neighbourhoods_are_words(make_cfg, word, tmp_path):
+    """On the command line, in a file, and in the config.yaml of a training."""
     cfg = make_cfg("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", word)
-    assert word == cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD
-    assert build_model(cfg).backbone.gcrf["p3"].neighbourhood == word
+    dumped, quoted, plain = (tmp_path / f"{name}.yaml" for name in ("dumped", "quoted", "plain"))
+    dumped.write_text(cfg.dump())
+    key = f"_BASE_: {Path(CONFIG).absolute()}\nMODEL: {{VIDEO_GCRF: {{NEIGHBOURHOOD: %s}}}}"
+    quoted.write_text(key % f'"{word}"')
+    plain.write_text(key % word)
+    for again in (cfg, *(build_cfg(str(path)) for path in (dumped, quoted, plain))):
+        assert build_model(again).backbone.gcrf["p3"].neighbourhood == word
 
 
 @pytest.mark.parametrize(
@@ -247,6 +253,22 @@ def test_learning_rate_of_the_random_field(make_cfg):
     assert {tuple(g[k] for k in kept) for g in optimizer.param_groups} == {
         tuple(g[k] for k in kept) for g in plain.param_groups
     }
+
+
+def test_optimizers(make_cfg):
+    opts = ["SOLVER.VIDEO_GCRF_LR_FACTOR", 10.0, "SOLVER.CLIP_GRADIENTS.ENABLED", True]
+    cfg = make_cfg("SOLVER.OPTIMIZER", "AdamW", "SOLVER.BASE_LR", 1e-4, *opts)
+    model = VideoTrainer.build_model(cfg)
+    optimizer = VideoTrainer.build_optimizer(cfg, model)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-4, 1e-3}
+    weight = model.backbone.gcrf["p3"].output.weight
+    assert not weight.any()
+    weight.grad = torch.full_like(weight, 1e-6)
+    optimizer.step()  # of the size of the rate, however small the gradient
+    torch.testing.assert_close(weight, torch.full_like(weight, -1e-3), rtol=0.05, atol=0)
+    with pytest.raises(InputError, match=r"SOLVER.OPTIMIZER 'Adam' is not known: use SGD or AdamW"):
+        VideoTrainer.build_optimizer(make_cfg("SOLVER.OPTIMIZER", "Adam"), model)
 
 
 def test_clips_have_one_sampler(make_cfg):

@@ -106,7 +106,8 @@ def loaders(pair, mini_data, output_dir):
 
 def test_every_config_of_the_paper_has_a_twin():
     named = {path.stem for path in Path("configs/DAVIS-Person").glob("*.yaml")}
-    assert set(NAMES) == named - {"Base-DAVIS-Person"} | {DEMO}
+    others = {"Base-DAVIS-Person", "video_gcrf_R_50_FPN_4f_average"}
+    assert set(NAMES) == named - others | {DEMO}
     folders = [LazyConfig.load(str(FOLDER / f"{name}.py")).train.output_dir for name in NAMES]
     assert [Path(folder).name for folder in folders] == NAMES
 

@@ -19,9 +19,16 @@ def add_videogcrf_config(cfg: CN) -> None:
     # NUM_FRAMES 4, STRIDE 2, reference frame 10: frames 8, 10, 12, 14.
     # Inference takes successive frames whatever the stride.
     cfg.INPUT.CLIP.STRIDE = 1
+    # The share of training frames to degrade at random: blur, noise, darkness, things in front. A
+    # detector then has to ask the frames around them. 0.4: two in five.
+    cfg.INPUT.CLIP.DEGRADED = 0.0
     # SOLVER.IMS_PER_BATCH counts clips: 2 clips of 4 frames are 8 images an iteration.
+    # "SGD" is detectron2's. "AdamW" suits weights whose gradients differ much in size, as those of
+    # VideoGCRFs do from all others, and takes a BASE_LR of about 1e-4; it needs, like the next key,
+    # a detectron2 after 0.6.
+    cfg.SOLVER.OPTIMIZER = "SGD"
     # The learning rate of the weights of VideoGCRFs, in units of SOLVER.BASE_LR: they are new where
-    # all others are pretrained. 10.0, for one; values other than 1.0 need a detectron2 after 0.6.
+    # all others are pretrained. 10.0, for one.
     cfg.SOLVER.VIDEO_GCRF_LR_FACTOR = 1.0
 
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
@@ -42,16 +49,21 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.SPATIAL_DIM = 128
     # Size of the embeddings that couple positions of different frames. 0: the spatial G-CRF.
     cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
+    # "product": positions with similar embeddings inhibit each other, as in the paper.
+    # "difference": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
+    # the temporal embeddings couple positions of one frame as well.
+    cfg.MODEL.VIDEO_GCRF.PAIRWISE = "product"
+    # For "difference": positions are coupled to those in the same block of so many cells along each
+    # side, in all frames. 1: to the same place in other frames; 0: to all positions.
+    cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
     # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
     cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
     cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
-    # Embeddings know where in its frame a position is, by a grid of so many nodes along each side,
-    # and can couple what is close. 8, for one; 0: by what the features tell alone, as in the paper.
-    cfg.MODEL.VIDEO_GCRF.POSITION_GRID = 0
     # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
     # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
-    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. In YAML "2" and "4" need their quotes.
-    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = "fc"
+    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. None is "fc", so that yacs
+    # takes "2" and "4" for numbers without complaint.
+    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = None
     # "psd": a frame is coupled to itself just enough for a unique solution with any lambda.
     # "zero": not at all, Eq. 2 as printed; a small lambda is then an error.
     cfg.MODEL.VIDEO_GCRF.SELF_COUPLING = "psd"
@@ -66,6 +78,10 @@ def add_videogcrf_config(cfg: CN) -> None:
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
+    # Weight of a loss that detectors do not have: the share that couplings leave of the squared
+    # error of the features of degraded frames (INPUT.CLIP.DEGRADED). Random fields learn from it
+    # within hundreds of iterations what boxes and masks teach them slowly. 1.0, for one.
+    cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT = 0.0
     # False: no position sees another one, with the same layers and as many weights. For comparisons
     # that ask what couplings are worth.
     cfg.MODEL.VIDEO_GCRF.COUPLED = True
@@ -82,12 +98,13 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
     """Keyword arguments of VideoGCRF from MODEL.VIDEO_GCRF."""
     options = cfg.MODEL.VIDEO_GCRF
     return {
+        "pairwise": options.PAIRWISE,
         "spatial_dim": options.SPATIAL_DIM,
         "temporal_dim": options.TEMPORAL_DIM,
         "num_convs": options.NUM_CONVS,
         "conv_dim": options.CONV_DIM,
-        "position_grid": options.POSITION_GRID,
-        "neighbourhood": options.NEIGHBOURHOOD,
+        "block_size": options.BLOCK_SIZE,
+        "neighbourhood": str(options.NEIGHBOURHOOD or "fc"),
         "self_coupling": options.SELF_COUPLING,
         "distance_decay": options.DISTANCE_DECAY or None,
         "learn_distance_decay": options.LEARN_DISTANCE_DECAY,

@@ -47,6 +47,7 @@ from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import VideoGCRF
 
 logger = logging.getLogger("detectron2.evaluation")
+OPTIMIZERS = ("SGD", "AdamW")
 
 
 def build_cfg(
@@ -63,14 +64,10 @@ def build_cfg(
     """
     cfg = get_cfg()
     add_config(cfg)
-    opts = list(opts)
-    for index, key in enumerate(opts[:-1]):
-        if key == "MODEL.VIDEO_GCRF.NEIGHBOURHOOD":
-            opts[index + 1] = repr(opts[index + 1])  # "2" is a name; yacs would make it a number
     try:
         if config_file:
             cfg.merge_from_file(config_file)
-        cfg.merge_from_list(opts)
+        cfg.merge_from_list(list(opts))
     except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
@@ -121,9 +118,13 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """detectron2's, with SOLVER.VIDEO_GCRF_LR_FACTOR for the weights of VideoGCRFs."""
+        """SOLVER.OPTIMIZER, with SOLVER.VIDEO_GCRF_LR_FACTOR for the weights of VideoGCRFs."""
         solver = cfg.SOLVER
-        if solver.VIDEO_GCRF_LR_FACTOR == 1:
+        if solver.OPTIMIZER not in OPTIMIZERS:
+            raise InputError(
+                f"SOLVER.OPTIMIZER {solver.OPTIMIZER!r} is not known: use {' or '.join(OPTIMIZERS)}"
+            )
+        if solver.OPTIMIZER == "SGD" and solver.VIDEO_GCRF_LR_FACTOR == 1:
             return super().build_optimizer(cfg, model)
         fields = tuple(
             f"{name}." for name, module in model.named_modules() if isinstance(module, VideoGCRF)
@@ -138,13 +139,19 @@ class VideoTrainer(DefaultTrainer):
                 solver.VIDEO_GCRF_LR_FACTOR if name.startswith(fields) else 1.0
             ),
         )
-        optimizer = torch.optim.SGD(
-            parameters,
-            solver.BASE_LR,
-            momentum=solver.MOMENTUM,
-            nesterov=solver.NESTEROV,
-            weight_decay=solver.WEIGHT_DECAY,
-        )
+        optimizer: torch.optim.Optimizer
+        if solver.OPTIMIZER == "AdamW":
+            optimizer = torch.optim.AdamW(
+                parameters, solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY
+            )
+        else:
+            optimizer = torch.optim.SGD(
+                parameters,
+                solver.BASE_LR,
+                momentum=solver.MOMENTUM,
+                nesterov=solver.NESTEROV,
+                weight_decay=solver.WEIGHT_DECAY,
+            )
         return maybe_add_gradient_clipping(cfg, optimizer)
 
     # detectron2 0.6 leaves the optimizer out of these two

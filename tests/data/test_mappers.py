@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks
+from detectron2.utils.env import seed_all_rng
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -49,6 +50,33 @@ def test_frames_of_a_clip_share_their_transforms(cfg, clip):
             assert torch.equal(boxes.tensor, other_boxes.tensor)
     images = [frames[0]["image"] for frames in clips]
     assert any(not torch.equal(images[0], image) for image in images[1:])
+
+
+def test_degraded_frames(small, clip):
+    opts = [*small, *RANDOM, "SEED", "3"]
+    torch.manual_seed(0)
+    plain = ClipDatasetMapper(build_cfg(CONFIG, opts), is_train=True)
+    cfg = build_cfg(CONFIG, [*opts, "INPUT.CLIP.DEGRADED", "0.4"])
+    mapper = ClipDatasetMapper(cfg, is_train=True)
+    frames = [frame for _ in range(50) for frame in mapper(clip)["frames"]]
+    changed = [frame for frame in frames if "clear_image" in frame]
+    assert 50 < len(changed) < 110  # of 200, 80 on average
+    for frame in changed:
+        assert frame["image"].shape == frame["clear_image"].shape
+        assert frame["image"].dtype == torch.uint8
+        assert not torch.equal(frame["image"], frame["clear_image"])
+    everything = build_cfg(CONFIG, [*opts, "INPUT.CLIP.DEGRADED", "1.0"])
+    # what is hidden, and all annotations, are those of the frames without it
+    seed_all_rng(5)
+    expected = plain(clip)["frames"]
+    seed_all_rng(5)
+    found = ClipDatasetMapper(everything, is_train=True)(clip)["frames"]
+    for a, b in zip(expected, found, strict=True):
+        assert torch.equal(a["image"], b["clear_image"])
+        assert torch.equal(a["instances"].gt_masks.tensor, b["instances"].gt_masks.tensor)
+        assert "clear_image" not in a
+    with pytest.raises(InputError, match=r"INPUT.CLIP.DEGRADED must be from 0 to 1, got 1.5"):
+        ClipDatasetMapper(build_cfg(CONFIG, [*opts, "INPUT.CLIP.DEGRADED", "1.5"]), is_train=True)
 
 
 def test_masks_follow_the_image(cfg, clip, tmp_path):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from videogcrf_det.gcrf import VideoGCRF, gcrf_inference
-from videogcrf_det.gcrf.positions import grid_weights
+from videogcrf_det.gcrf import Embeddings, VideoGCRF, gcrf_inference, weighted_average
+from videogcrf_det.gcrf.blocks import from_blocks, to_blocks
 
 from .reference import Problem, reference_coupling, reference_solve
 
@@ -24,9 +24,11 @@ def make(layout="shared", *, strength=30.0, seed=0, **options):
         "fusion": "replace",
         "num_labels": LABELS if layout == "per_label" else None,
     }
+    if options.get("pairwise") == "difference":
+        defaults.update(spatial_dim=0, block_size=0)
     module = VideoGCRF(CHANNELS, layout=layout, **{**defaults, **options})
     with torch.no_grad():
-        for branch in (module.spatial, module.temporal):
+        for branch in (module.spatial, module.temporal, module.confidence):
             if branch is not None:
                 branch.embed.weight *= strength
     return module
@@ -43,7 +45,7 @@ def inputs(layout, num_frames, height=4, width=5, seed=1):
 def reference_output(module, features, unary=None):
     """lam x of one clip without padding, from the module's embeddings and a dense solve."""
     spatial, temporal = (
-        None if e is None else e.detach()[None] for e in module.embeddings(features)
+        None if e is None else e.detach()[None] for e in module.embeddings(features)[:2]
     )
     num_frames = len(features)
     if module.layout == "per_label":
@@ -90,7 +92,7 @@ def test_embeddings(layout, num_convs):
     sizes = [(5, 4), (3, 6)]
     num_labels = LABELS if layout == "per_label" else 1
     branches = (module.spatial, module.temporal)
-    for branch, embedded in zip(branches, module.embeddings(features, sizes), strict=True):
+    for branch, embedded in zip(branches, module.embeddings(features, sizes)[:2], strict=True):
         assert len(branch.convs) == num_convs
         for frame, (height, width) in enumerate(sizes):
             hidden = features[frame : frame + 1, :, :height, :width]
@@ -108,10 +110,10 @@ def test_embeddings_do_not_depend_on_the_scale_of_the_features():
     module = make()
     features, _ = inputs("shared", 2)
     for plain, scaled in zip(
-        module.embeddings(features), module.embeddings(100 * features - 7), strict=True
+        module.embeddings(features)[:2], module.embeddings(100 * features - 7)[:2], strict=True
     ):
         close(scaled, plain, 1e-3)
-    assert all(e.isfinite().all() for e in module.embeddings(torch.zeros_like(features)))
+    assert all(e.isfinite().all() for e in module.embeddings(torch.zeros_like(features))[:2])
 
 
 def test_strength_does_not_depend_on_the_image_size():
@@ -197,15 +199,17 @@ def padded(tensor, height, width, garbage):
     return result
 
 
-@pytest.mark.parametrize("grid", [0, 3])
+KINDS = [("shared", "product"), ("per_label", "product"), ("shared", "difference")]
+
+
 @pytest.mark.parametrize("fusion", ["replace", "residual"])
-@pytest.mark.parametrize("layout", ["shared", "per_label"])
+@pytest.mark.parametrize(("layout", "pairwise"), KINDS)
 @pytest.mark.parametrize(
     ("height", "width", "garbage"),
     [(4, 6, 0.0), (4, 6, 1.0), (7, 9, 0.0), (7, 9, 1.0), (7, 9, 1e4)],
 )
-def test_padding_does_not_matter(layout, fusion, grid, height, width, garbage):
-    module = make(layout, fusion=fusion, position_grid=grid)
+def test_padding_does_not_matter(layout, pairwise, fusion, height, width, garbage):
+    module = make(layout, fusion=fusion, pairwise=pairwise)
     if fusion == "residual":
         torch.nn.init.normal_(module.output.weight)
     features, unary = inputs(layout, 3, 4, 6)
@@ -231,55 +235,121 @@ def test_valid_sizes_of_whole_frames_change_nothing():
     assert torch.equal(module(features, valid_sizes=[(4, 5)] * 3), module(features))
 
 
-# --- positions -----------------------------------------------------------------------------------
+# --- differences ---------------------------------------------------------------------------------
 
 
-def test_weights_of_a_grid_interpolate():
-    """A function that is linear along either side is had back from its values at the nodes."""
-    nodes = torch.linspace(0, 1, 4)
-    weights = grid_weights(torch.zeros(1, 2, 7, 9), 4)[0].unflatten(0, (4, 4))
-    rows, columns = (torch.arange(7) + 0.5) / 7, (torch.arange(9) + 0.5) / 9
-    at_nodes = 2 * nodes[:, None] - 3 * nodes + 4 * nodes[:, None] * nodes
-    expected = 2 * rows[:, None] - 3 * columns + 4 * rows[:, None] * columns
-    assert torch.allclose(torch.einsum("gkhw,gk->hw", weights, at_nodes), expected, atol=1e-5)
-    assert torch.allclose(weights.sum((0, 1)), torch.ones(7, 9))
+@pytest.mark.parametrize("options", [{"coupled": False}, {"block_size": 0}, {"block_size": 3}])
+def test_embeddings_of_differences(options):
+    """Of norm 1, over the root of the positions coupled; a confidence of bounded logarithm."""
+    module = make(pairwise="difference", **options)
+    features, _ = inputs("shared", 2, 5, 6)
+    sizes = [(5, 4), (3, 6)]
+    spatial, temporal, confidence = module.embeddings(features, sizes)
+    assert spatial is None
+    for frame, (height, width) in enumerate(sizes):
+        hidden = features[frame : frame + 1, :, :height, :width]
+        hidden = F.layer_norm(hidden.permute(0, 2, 3, 1), [CHANNELS]).permute(0, 3, 1, 2)
+        numbers, trust = (
+            F.conv2d(
+                F.conv2d(hidden, branch.convs[0].weight, branch.convs[0].bias, padding=1).relu(),
+                branch.embed.weight,
+                branch.embed.bias,
+            )[0]
+            for branch in (module.temporal, module.confidence)
+        )
+        expected, trusted = torch.zeros(4, 5, 6), torch.zeros(1, 5, 6)
+        trusted[:, :height, :width] = torch.exp(4 * torch.tanh(trust / 4))
+        numbers = torch.sqrt(torch.exp(numbers) / torch.exp(numbers).sum(0))
+        if "coupled" not in options:
+            numbers = numbers / (options["block_size"] or math.sqrt(height * width))
+        expected[:, :height, :width] = numbers
+        close(temporal[frame], expected.flatten(1), 1e-5)
+        close(confidence[frame], trusted.flatten(1), 1e-5)
 
 
-def test_weights_of_a_grid_do_not_depend_on_size_and_padding():
-    small = grid_weights(torch.zeros(1, 1, 5, 7), 4)
-    large = grid_weights(torch.zeros(1, 1, 15, 21), 4)  # whose every third position is the same
-    assert torch.allclose(large[..., 1::3, 1::3], small, atol=1e-6)
-    padded = grid_weights(torch.zeros(2, 1, 8, 8), 4, [(5, 7), (8, 8)])
-    assert torch.allclose(padded[:1, :, :5, :7], small, atol=1e-6)
-
-
-def test_embeddings_know_where_they_are():
-    features = torch.ones(1, CHANNELS, 6, 8)
-    features[:, 0] = 3.0  # the same everywhere
-    alike, apart = (
-        make(num_convs=0, position_grid=grid).embeddings(features)[0] for grid in (0, 4)
+@pytest.mark.parametrize(("self_coupling", "neighbourhood"), [("psd", "fc"), ("zero", "2")])
+def test_averages_of_clips(self_coupling, neighbourhood):
+    module = make(
+        pairwise="difference", self_coupling=self_coupling, neighbourhood=neighbourhood, lam=0.2
     )
-    assert torch.allclose(alike, alike[..., :1])
-    cosines = F.normalize(apart[0], dim=0).mT @ F.normalize(apart[0], dim=0)
-    assert cosines[0, 1] > cosines[0, -1], "close positions are more alike than far ones"
+    features, _ = inputs("shared", 6)
+    embeddings = module.embeddings(features)
+    for lengths in ([3, 3], [4, 2]):
+        clips = zip(*(part.split(lengths) for part in (features, *embeddings[1:])), strict=True)
+        expected = [
+            weighted_average(
+                unary.flatten(2).mT[None],
+                0.2 * confidence[None, :, 0],
+                temporal[None],
+                module.coupling(len(unary)),
+                rtol=1e-6,
+            )[0]
+            .mT.unflatten(2, (4, 5))
+            .detach()
+            for unary, temporal, confidence in clips
+        ]
+        output = module(features, lengths)
+        close(output, torch.cat(expected))
+        assert (output - features).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_blocks_are_clips_of_their_own(size):
+    """Each is what a field that couples all positions makes of it, with couplings of the same
+    strength; those at the border have fewer positions."""
+    module = make(pairwise="difference", block_size=size)
+    whole = make(pairwise="difference", block_size=0)
+    features, _ = inputs("shared", 3)
+    output = module(features)
+    _, temporal, confidence = (
+        None if part is None else part.unflatten(2, (4, 5)) for part in module.embeddings(features)
+    )
+    for row in range(0, 4, size):
+        for column in range(0, 5, size):
+            block = (..., slice(row, row + size), slice(column, column + size))
+            parts = Embeddings(None, temporal[block].flatten(2), confidence[block].flatten(2))
+            close(output[block], whole.smooth(features[block], parts, [3]))
+    assert (output - features).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_blocks_put_together_again(size):
+    maps = torch.randn(2, 3, 4, 5, 7)
+    blocks = to_blocks(maps, size)
+    assert blocks.shape == (2 * -(-5 // size) * -(-7 // size), 3, 4, size**2)
+    assert torch.equal(from_blocks(blocks, size, maps.shape[3:]), maps)
+
+
+def test_averages_are_in_float32_under_autocast():
+    module = make(pairwise="difference")
+    features, _ = inputs("shared", 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(module(features), make(pairwise="difference")(features))
+        inside = module(features)
+    assert torch.equal(inside, module(features))
 
 
 # --- without couplings --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_an_uncoupled_position_sees_itself_alone(layout):
-    module = make(layout, coupled=False)
+@pytest.mark.parametrize(("layout", "pairwise"), KINDS)
+def test_an_uncoupled_position_sees_itself_alone(layout, pairwise):
+    module = make(layout, coupled=False, pairwise=pairwise)
     features, keywords = inputs(layout, 3)
     before = module(features, [2, 1], **keywords)
     unary = keywords.get("unary", features)
-    embeddings = torch.cat(module.embeddings(features), 1)
+    parts = [part for part in module.embeddings(features)[:2] if part is not None]
+    embeddings = torch.cat(parts, 1)
     labels = LABELS if layout == "per_label" else 1
     own = embeddings.square().sum(1).view(3, labels, 4, 5)
-    assert torch.allclose(before, 0.5 * unary / (0.5 + own), rtol=1e-5)
+    lam = torch.tensor(0.5)
+    if pairwise == "difference":
+        lam = 0.5 * module.embeddings(features).confidence.view(3, 1, 4, 5)
+    assert torch.allclose(before, lam * unary / (lam + own), rtol=1e-5)
     assert not torch.allclose(before, unary, rtol=0.1)
     # as strong as couplings among 20 positions that are all alike
-    coupled = torch.cat(make(layout).embeddings(features), 1)
+    coupled = make(layout, pairwise=pairwise).embeddings(features)[:2]
+    coupled = torch.cat([part for part in coupled if part is not None], 1)
     assert torch.allclose(embeddings, 20**0.5 * coupled, rtol=1e-4)
 
     changed = features.clone()
@@ -291,25 +361,29 @@ def test_an_uncoupled_position_sees_itself_alone(layout):
     assert not torch.allclose(after[..., 2, 3], before[..., 2, 3])
 
 
-def test_as_many_weights_without_couplings():
-    counts = {sum(p.numel() for p in make(coupled=c).parameters()) for c in (True, False)}
+@pytest.mark.parametrize("pairwise", ["product", "difference"])
+def test_as_many_weights_without_couplings(pairwise):
+    modules = [make(coupled=c, pairwise=pairwise) for c in (True, False)]
+    counts = {sum(p.numel() for p in module.parameters()) for module in modules}
     assert len(counts) == 1
 
 
-def test_padding_does_not_count_without_couplings():
-    module = make(coupled=False)
+@pytest.mark.parametrize("pairwise", ["product", "difference"])
+def test_padding_does_not_count_without_couplings(pairwise):
+    module = make(coupled=False, pairwise=pairwise)
     features, _ = inputs("shared", 1)
     padded = F.pad(features, (0, 3, 0, 2))
-    found = module(padded, valid_sizes=[(4, 5)])[..., :4, :5]
-    assert torch.allclose(found, module(features), atol=1e-6)
+    found = module(padded, valid_sizes=[(4, 5)])
+    assert found.isfinite().all()
+    assert torch.allclose(found[..., :4, :5], module(features), atol=1e-6)
 
 
 # --- fusion --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_residual_starts_as_the_identity(layout):
-    module = make(layout, fusion="residual")
+@pytest.mark.parametrize(("layout", "pairwise"), KINDS)
+def test_residual_starts_as_the_identity(layout, pairwise):
+    module = make(layout, fusion="residual", pairwise=pairwise)
     features, unary = inputs(layout, 3)
     assert torch.equal(module(features, **unary), unary.get("unary", features))
 
@@ -348,10 +422,10 @@ def gradients(module, features, unary):
     }
 
 
-@pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_gradients_reach_every_parameter(layout):
+@pytest.mark.parametrize(("layout", "pairwise"), KINDS)
+def test_gradients_reach_every_parameter(layout, pairwise):
     """From the real start: small embeddings must not be a saddle."""
-    module = make(layout, strength=1.0, learn_lam=True)
+    module = make(layout, strength=1.0, learn_lam=True, pairwise=pairwise)
     sizes = gradients(module, *inputs(layout, 3))
     assert len(sizes) == 2 * 4 + 1
     assert all(size > 1e-5 for size in sizes.values()), sizes
@@ -531,6 +605,13 @@ def test_solver_options_reach_the_solver():
         ({"num_labels": 3}, "num_labels=3.*shared"),
         ({"spatial_dim": 0, "temporal_dim": 0}, "spatial_dim=0, temporal_dim=0"),
         ({"spatial_dim": -1}, "spatial_dim=-1"),
+        ({"pairwise": "sum"}, "unknown pairwise 'sum'.*product, difference"),
+        ({"pairwise": "difference"}, "needs layout 'shared' and spatial_dim=0.*spatial_dim=128"),
+        (
+            {"pairwise": "difference", "layout": "per_label", "num_labels": 3, "spatial_dim": 0},
+            "needs layout 'shared'.*got 'per_label'",
+        ),
+        ({"pairwise": "difference", "spatial_dim": 0, "block_size": -1}, "block_size.*-1"),
         ({"lam": 0.0}, "lam must be above 0.*0.0"),
         ({"solver": "lu"}, "unknown solver 'lu'.*auto, direct, cg"),
         ({"learn_distance_decay": True}, "learn_distance_decay needs a distance_decay"),
@@ -568,16 +649,16 @@ def test_valid_sizes_must_fit():
 def test_module_equals_function():
     module = make(neighbourhood="2")
     features, _ = inputs("shared", 4)
-    spatial, temporal = module.embeddings(features)
+    spatial, temporal, _ = module.embeddings(features)
     coupling = torch.from_numpy(reference_coupling(4, "2", "psd")).float()
     rhs = features.flatten(2).mT[None]
     x = gcrf_inference(rhs, spatial[None], temporal[None], coupling, 0.5, rtol=1e-6)
     close(module(features), 0.5 * x[0].mT.reshape(features.shape), 1e-5)
 
 
-@pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_gradients_through_the_layer_equal_finite_differences(layout, solver):
-    module = make(layout, fusion="replace", solver=solver).double()
+@pytest.mark.parametrize(("layout", "pairwise"), KINDS)
+def test_gradients_through_the_layer_equal_finite_differences(layout, pairwise, solver):
+    module = make(layout, fusion="replace", solver=solver, pairwise=pairwise).double()
     module.rtol = 1e-13
     features, unary = inputs(layout, 3, 2, 3)
     features = features.double().requires_grad_()

@@ -77,9 +77,18 @@ def test_neighbours_change_detections_only_within_the_temporal_context(make_dete
     assert changed == [True, True, True, False, False, False, False]
 
 
-def test_whole_video_inference_is_the_average_over_windows(make_detector, make_clip):
+DIFFERENCE = [
+    *("MODEL.VIDEO_GCRF.PAIRWISE", "difference", "MODEL.VIDEO_GCRF.SPATIAL_DIM", 0),
+    *("MODEL.VIDEO_GCRF.TEMPORAL_DIM", 8, "MODEL.VIDEO_GCRF.BLOCK_SIZE", 3),
+]
+
+
+@pytest.mark.parametrize(("pairwise", "tolerance"), [([], 1e-4), (DIFFERENCE, 1e-3)])
+def test_whole_video_inference_is_the_average_over_windows(
+    make_detector, make_clip, pairwise, tolerance
+):
     """Against features coupled window by window and averaged by hand."""
-    opts = ["INPUT.CLIP.NUM_FRAMES", 3, "MODEL.VIDEO_GCRF.RTOL", 1e-6]
+    opts = ["INPUT.CLIP.NUM_FRAMES", 3, "MODEL.VIDEO_GCRF.RTOL", 1e-6, *pairwise]
     model = couple_for_real(make_detector(*opts))
     frames = make_clip(5)["frames"]
     images = model.preprocess_image(frames)
@@ -93,7 +102,9 @@ def test_whole_video_inference_is_the_average_over_windows(make_detector, make_c
             count[window] += 1
         described = map(model._frame_features, frames)
         streamed = [item.features["p3"] for item in model._coupled(described)]
-    torch.testing.assert_close(torch.cat(streamed), total / count, rtol=1e-4, atol=1e-4)
+    expected = total / count
+    torch.testing.assert_close(torch.cat(streamed), expected, rtol=tolerance, atol=tolerance)
+    assert (expected - features["p3"]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("length", [30, 300])

@@ -95,7 +95,7 @@ def test_couplings_are_those_of_the_inference(options):
     if options.get("self_coupling") != "zero":
         weights += max(0, -np.linalg.eigvalsh(weights)[0]) * np.eye(3)
     embeddings = backbone.embeddings(features, images.image_sizes)["patches"]
-    flat = [maps if maps is None else maps.flatten(2)[None] for maps in embeddings]
+    flat = [maps if maps is None else maps.flatten(2)[None] for maps in embeddings[:2]]
     matrix = reference_matrix(*flat, weights, lam)[0]
     inverse = np.linalg.inv(matrix)
 
@@ -116,6 +116,49 @@ def test_couplings_are_those_of_the_inference(options):
         )
         influence = unit.ravel() - lam * inverse[index]
         np.testing.assert_allclose(affinity.influence.ravel(), influence, atol=1e-5)
+
+
+DIFFERENCE = {
+    "pairwise": "difference",
+    "spatial_dim": 0,
+    "block_size": 3,
+    "neighbourhood": "2",
+    "lam": 0.3,
+}
+
+
+@pytest.mark.parametrize("options", [{"neighbourhood": "2", "lam": 0.3}, DIFFERENCE])
+def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
+    backbone = random_backbone(fusion="replace", solver="direct", **options)
+    images = random_images()
+    unary = backbone.bottom_up(images.tensor)["patches"]
+    change = unary - backbone(images.tensor, [3], images.image_sizes)["patches"]
+    for reference, cell in [(0, (0, 0)), (1, (2, 5)), (2, (1, 3))]:
+        affinity = point_affinity(backbone, images, "patches", reference, cell)
+        influence = torch.from_numpy(affinity.influence)
+        made = torch.einsum("vhw,vchw->c", influence, unary)
+        expected = change[reference][:, cell[0], cell[1]]
+        torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+        assert expected.abs().max() > 1e-2
+        assert not influence[:, 3:].any()  # padding
+        assert not influence[:, :, 6:].any()
+
+
+def test_couplings_of_differences():
+    backbone = random_backbone(**DIFFERENCE)
+    images = random_images()
+    maps = backbone.embeddings(backbone.bottom_up(images.tensor), images.image_sizes)["patches"]
+    temporal = maps[1].numpy()
+    affinity = point_affinity(backbone, images, "patches", 1, (1, 2))
+    assert affinity.spatial is None
+    weights = reference_coupling(3, "2", "psd")[1]
+    expected = sum(temporal[1, d, 1, 2] * weights[:, None, None] * temporal[:, d] for d in range(3))
+    expected[:, 3:] = expected[:, :, 3:] = 0  # of other blocks
+    np.testing.assert_allclose(affinity.temporal, expected, atol=1e-6)
+    trusted = maps[2][:, 0].numpy()
+    inside = trusted > 0
+    assert inside.any()
+    np.testing.assert_allclose(np.exp(affinity.trust[inside]), trusted[inside], rtol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["replace", "residual"])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import SizeMismatchError, annotations_to_instances
@@ -14,6 +16,7 @@ from detectron2.structures import BitMasks, BoxMode
 from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as mask_util
 
+from videogcrf_det.data.degrade import degrade
 from videogcrf_det.errors import InputError
 from videogcrf_det.structures import AnnotatedInstances
 
@@ -98,8 +101,26 @@ class ClipDatasetMapper(FrameMapper):
 
     Random transforms are drawn once a clip, on its first frame, and applied to all of its frames.
     The result has ``video_id``, ``width``, ``height`` and ``frames``, each as the stock mapper
-    makes it.
+    makes it. A frame that has been degraded has what it was before as ``clear_image``.
     """
+
+    @configurable
+    def __init__(self, is_train: bool, *, degraded: float = 0.0, **stock: Any) -> None:
+        """
+        Args:
+            is_train: see DatasetMapper.
+            degraded: share of the frames to degrade, drawn frame by frame; see degrade.
+            stock: the other arguments of DatasetMapper.
+        """
+        super().__init__(is_train, **stock)
+        if not 0 <= degraded <= 1:
+            raise InputError(f"INPUT.CLIP.DEGRADED must be from 0 to 1, got {degraded}")
+        self.degraded = degraded
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor from a config."""
+        return {**super().from_config(cfg, is_train), "degraded": cfg.INPUT.CLIP.DEGRADED}
 
     def __call__(self, clip: Record) -> Record:
         """Read and transform the frames of one clip."""
@@ -117,7 +138,21 @@ class ClipDatasetMapper(FrameMapper):
             "video_id": clip["video_id"],
             "width": clip["width"],
             "height": clip["height"],
-            "frames": [of_clip.read_frame(record) for record in clip["frames"]],
+            "frames": [self._degrade(of_clip.read_frame(record)) for record in clip["frames"]],
+        }
+
+    def _degrade(self, frame: Record) -> Record:
+        if not self.degraded:
+            return frame
+        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        if rng.random() >= self.degraded:
+            return frame
+        image = frame["image"]
+        pixels = degrade(np.ascontiguousarray(image.permute(1, 2, 0)), rng)
+        return {
+            **frame,
+            "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
+            "clear_image": image,
         }
 
 

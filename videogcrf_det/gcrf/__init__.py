@@ -5,7 +5,9 @@ Shape letters, used in every docstring: ``B`` clips, ``V`` frames of a clip (the
 ``C`` right-hand sides, ``M`` frames of a batch (the sum of its clips' lengths).
 """
 
+from videogcrf_det.gcrf.average import weighted_average
 from videogcrf_det.gcrf.cg import CGResult, IndefiniteError, conjugate_gradient
+from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.graph import NEIGHBOURHOODS, temporal_coupling
 from videogcrf_det.gcrf.inference import ConvergenceWarning, gcrf_inference
 from videogcrf_det.gcrf.module import VideoGCRF
@@ -16,6 +18,7 @@ __all__ = [
     "NEIGHBOURHOODS",
     "CGResult",
     "ConvergenceWarning",
+    "Embeddings",
     "IndefiniteError",
     "SpatioTemporalOperator",
     "VideoGCRF",
@@ -23,4 +26,5 @@ __all__ = [
     "conjugate_gradient",
     "gcrf_inference",
     "temporal_coupling",
+    "weighted_average",
 ]

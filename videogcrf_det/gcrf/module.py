@@ -1,6 +1,5 @@
-"""VideoGCRF as a network layer: embedding branches, inference, and how the result is used."""
+"""VideoGCRF as a network layer: embeddings, inference, and how the result is used."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,59 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from videogcrf_det.gcrf.average import weighted_average
+from videogcrf_det.gcrf.blocks import from_blocks, to_blocks
+from videogcrf_det.gcrf.embedding import EmbeddingBranch, Embeddings
 from videogcrf_det.gcrf.graph import temporal_coupling
 from videogcrf_det.gcrf.inference import SOLVERS, gcrf_inference
-from videogcrf_det.gcrf.positions import grid_weights
 
 # layout -> what it takes for unaries
 LAYOUTS = {"shared": "its features for unaries, no others", "per_label": "unaries (M, L, H, W)"}
+PAIRWISE = ("product", "difference")
 FUSIONS = ("residual", "replace")
 COMMON_NORM = 2.0  # of what embeddings of layout "per_label" have in common at first, times sqrt(P)
-
-
-class EmbeddingBranch(nn.Module):
-    """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
-
-    The weights of the last layer start small but not at zero: the gradient with respect to an
-    embedding is proportional to the embedding, so zero is a saddle from which training never moves.
-
-    Args:
-        in_channels, conv_dim, num_convs: of the 3x3 convolutions.
-        out_channels: D, or D times the number of labels.
-        bias: of the last layer at first.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        conv_dim: int,
-        num_convs: int,
-        out_channels: int,
-        bias: float = 0.0,
-    ) -> None:
-        super().__init__()
-        widths = [in_channels] + [conv_dim] * num_convs
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel_size=3, padding=1) for a, b in itertools.pairwise(widths)
-        )
-        self.embed = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.constant_(parameter, bias if name == "embed.bias" else 0.0)
-            elif name.startswith("convs"):
-                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-            else:
-                nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
-
-    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.
-
-        Padding is zero before every 3x3 layer, which is what that sees beyond the border of a frame
-        without padding. Embeddings at padding are left for the caller to drop.
-        """
-        for index, conv in enumerate(self.convs):
-            features = conv(features * valid if index else features).relu_()
-        return self.embed(features)
+LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
 
 
 class VideoGCRF(nn.Module):
@@ -69,11 +27,19 @@ class VideoGCRF(nn.Module):
     Layout ``"shared"`` (feature level): one embedding per position; the C feature channels are C
     right-hand sides of one system with N = P unknowns a frame. Layout ``"per_label"`` (last
     layer): one embedding per position and label, N = P L unknowns a frame, and unaries of their
-    own. The result is ``lam x``, so that vanishing embeddings give the unaries back.
+    own.
 
-    Fusion ``"replace"`` returns ``lam x``. ``"residual"`` returns ``unary + conv(lam x - unary)``
-    with a 1x1 convolution that starts at zero: a pretrained network is unchanged at first, and
-    learns how to use the spatio-temporal average ``unary - lam x``.
+    Pairwise terms ``"product"`` are the paper's, ``<t_i, t_j> x_i x_j``: unknowns inhibit those
+    that have similar embeddings. The smoothed unaries are ``lam x``, so that vanishing embeddings
+    give the unaries back. ``"difference"`` means ``<t_i, t_j> |x_i - x_j|^2 / 2`` with embeddings
+    of norm 1 that are not negative, the roots of a softmax, and unaries that count as much as a
+    further branch trusts them: x is an average of unaries (weighted_average). There is one
+    embedding for couplings within a frame, which the diagonal of W weighs, and across frames;
+    layout "shared" alone.
+
+    Fusion ``"replace"`` returns the smoothed unaries. ``"residual"`` returns
+    ``unary + conv(smoothed - unary)`` with a 1x1 convolution that starts at zero: a pretrained
+    network is unchanged at first, and learns what to make of the change.
 
     Embeddings are divided by sqrt(P), P being the frame's positions without padding, so that the
     strength of the coupling does not depend on the image size. Padded positions have zero
@@ -83,12 +49,15 @@ class VideoGCRF(nn.Module):
         in_channels: channels C of the features that make the embeddings.
         layout: ``"shared"`` or ``"per_label"``.
         num_labels: L, for ``"per_label"`` alone.
-        spatial_dim: Ds, the size of the spatial embedding; 0 leaves the spatial terms out.
+        pairwise: ``"product"`` or ``"difference"``.
+        spatial_dim: Ds, the size of the spatial embedding; 0 leaves the spatial terms out, which
+            ``"difference"`` does not have.
         temporal_dim: Dt, the size of the temporal embedding; 0 gives the spatial CRF.
         num_convs: 3x3 convolutions of a branch before the embedding layer.
         conv_dim: their channels.
-        position_grid: G; embeddings know where in its frame a position is, by its weights on a grid
-            of G x G nodes (grid_weights). 0: by what the features tell alone, as in the paper.
+        block_size: for ``"difference"`` alone. A position is coupled to those in its own block of
+            block_size x block_size cells of all frames, 1 for the same place alone; P is then
+            block_size^2. 0: to all positions of all frames.
         neighbourhood, self_coupling, distance_decay: see temporal_coupling. With
             ``learn_distance_decay`` the start of a parameter that stays positive.
         lam: lam > 0. With ``learn_lam`` the start of a parameter that stays positive.
@@ -107,11 +76,12 @@ class VideoGCRF(nn.Module):
         *,
         layout: str = "shared",
         num_labels: int | None = None,
+        pairwise: str = "product",
         spatial_dim: int = 128,
         temporal_dim: int = 128,
         num_convs: int = 1,
         conv_dim: int = 128,
-        position_grid: int = 0,
+        block_size: int = 1,
         neighbourhood: str = "fc",
         self_coupling: str = "psd",
         distance_decay: float | None = None,
@@ -136,8 +106,16 @@ class VideoGCRF(nn.Module):
                 "embedding sizes must not be negative and not both 0, "
                 f"got spatial_dim={spatial_dim}, temporal_dim={temporal_dim}"
             )
-        if position_grid < 0 or position_grid == 1:
-            raise ValueError(f"position_grid must be 0 or at least 2, got {position_grid}")
+        if pairwise not in PAIRWISE:
+            raise ValueError(f"unknown pairwise {pairwise!r}: use one of {', '.join(PAIRWISE)}")
+        if pairwise == "difference":
+            if layout == "per_label" or spatial_dim:
+                raise ValueError(
+                    "pairwise 'difference' needs layout 'shared' and spatial_dim=0: one embedding "
+                    f"couples within and across frames; got {layout!r}, spatial_dim={spatial_dim}"
+                )
+            if block_size < 0:
+                raise ValueError(f"block_size must not be negative, got {block_size}")
         if solver not in SOLVERS:
             raise ValueError(f"unknown solver {solver!r}: use one of {', '.join(SOLVERS)}")
         if not lam > 0:
@@ -148,27 +126,37 @@ class VideoGCRF(nn.Module):
 
         self.layout = layout
         self.num_labels = num_labels or 1
+        self.pairwise = pairwise
         self.neighbourhood = neighbourhood
         self.self_coupling = self_coupling
-        self.position_grid = position_grid
+        self.block_size = block_size if pairwise == "difference" else 0
         self.fusion = fusion
         self.coupled = coupled
         self.solver = solver
         self.rtol = rtol
         self.max_iters = max_iters
 
-        def branch(dim: int) -> EmbeddingBranch | None:
-            if dim == 0:
+        def branch(channels: int, bias: float = 0.0) -> EmbeddingBranch | None:
+            if channels == 0:
                 return None
+            return EmbeddingBranch(in_channels, conv_dim, num_convs, channels, bias)
+
+        self.confidence = None
+        if pairwise == "difference":
+            self.spatial = None
+            self.temporal = branch(temporal_dim)
+            self.confidence = branch(1, LOG_CONFIDENCE / 2)  # trusted unless there is a reason
+        else:
             # a common vector for all positions and labels: couplings then depend on each of their
             # two embeddings to first order, and training leaves the saddle at once. As a coupling
             # it only shifts the scores of all labels alike
-            bias = COMMON_NORM / math.sqrt(dim) if layout == "per_label" else 0.0
-            channels = in_channels + position_grid**2
-            return EmbeddingBranch(channels, conv_dim, num_convs, dim * self.num_labels, bias)
-
-        self.spatial = branch(spatial_dim)
-        self.temporal = branch(temporal_dim)
+            self.spatial, self.temporal = (
+                branch(
+                    dim * self.num_labels,
+                    COMMON_NORM / math.sqrt(dim) if dim and layout == "per_label" else 0.0,
+                )
+                for dim in (spatial_dim, temporal_dim)
+            )
         # as logarithms they stay positive, and fixed ones travel with the weights as well
         self._add_scalar("log_lam", lam, learn_lam)
         self._add_scalar("log_distance_decay", distance_decay, learn_distance_decay)
@@ -227,68 +215,73 @@ class VideoGCRF(nn.Module):
             raise ValueError(f"layout {self.layout!r} takes " + LAYOUTS[self.layout])
         unary = features if unary is None else unary
 
-        spatial, temporal = self.embeddings(features, valid_sizes)
-        return self.fuse(unary, self.smooth(unary, spatial, temporal, lengths))
+        embeddings = self.embeddings(features, valid_sizes)
+        return self.fuse(unary, self.smooth(unary, embeddings, lengths))
 
     def embeddings(
         self, features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """A and T, (M, D, N) each or None where switched off, from features (M, C, H, W).
+    ) -> Embeddings:
+        """What couples positions, from features (M, C, H, W).
 
-        They are in float32, under autocast too: half precision is not enough. They are zero at
-        padding and, where positions are coupled, divided by sqrt(P). Unknowns are ordered by label,
-        position. Features are first brought to mean 0 and variance 1 over the channels of each
-        position, so that neither the strength of the coupling nor the condition of the system
+        Embeddings are in float32, under autocast too: half precision is not enough. They are zero
+        at padding and, where positions are coupled, divided by sqrt(P). Unknowns are ordered by
+        label, position. Features are first brought to mean 0 and variance 1 over the channels of
+        each position, so that neither the strength of the coupling nor the condition of the system
         depends on their scale.
         """
         features = _at_least_float32(features)
         valid = _valid_mask(features, valid_sizes)
         count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-        scale = valid / count.sqrt() if self.coupled else valid
+        scale = valid / (self.block_size or count.sqrt()) if self.coupled else valid
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         features = (features - mean) * (torch.rsqrt(variance + 1e-5) * valid)
-        if self.position_grid:
-            # of about the norm of the features
-            weights = grid_weights(features, self.position_grid, valid_sizes) * valid
-            features = torch.cat([features, math.sqrt(features.shape[1]) * weights], 1)
-
-        def embed(branch: EmbeddingBranch | None) -> Tensor | None:
-            if branch is None:
-                return None
-            per_label = (branch(features, valid) * scale).unflatten(1, (self.num_labels, -1))
-            return per_label.transpose(1, 2).flatten(2)  # (M, D, L*P)
 
         with torch.autocast(features.device.type, enabled=False):
-            return embed(self.spatial), embed(self.temporal)
+            spatial, temporal, confidence = (
+                None if branch is None else branch(features, valid)
+                for branch in (self.spatial, self.temporal, self.confidence)
+            )
+        if confidence is not None:
+            confidence = LOG_CONFIDENCE * torch.tanh(confidence / LOG_CONFIDENCE)
+            confidence = (confidence.exp() * valid).flatten(2)
+        if self.pairwise == "difference" and temporal is not None:
+            temporal = (temporal.log_softmax(1) / 2).exp()
+
+        def by_unknown(maps: Tensor | None) -> Tensor | None:
+            if maps is None:
+                return None
+            return (maps * scale).unflatten(1, (self.num_labels, -1)).transpose(1, 2).flatten(2)
+
+        return Embeddings(by_unknown(spatial), by_unknown(temporal), confidence)
 
     def fuse(self, unary: Tensor, smoothed: Tensor) -> Tensor:
-        """The output for ``smoothed``, lam x: an affine function of it."""
+        """The output for ``smoothed``, what ``smooth`` returns: an affine function of it."""
         if self.fusion == "replace":
             return smoothed.to(unary.dtype)
         difference = smoothed - _at_least_float32(unary)
         return unary + self.output(difference.to(unary.dtype)).to(unary.dtype)
 
-    def smooth(
-        self,
-        unary: Tensor,
-        spatial: Tensor | None,
-        temporal: Tensor | None,
-        lengths: Sequence[int],
-    ) -> Tensor:
-        """``lam H^-1 unary`` of clips of these lengths, (M, C, H, W), in float32.
+    def smooth(self, unary: Tensor, embeddings: Embeddings, lengths: Sequence[int]) -> Tensor:
+        """The smoothed unaries of clips of these lengths, (M, C, H, W), in float32.
+
+        They are ``lam H^-1 unary`` for pairwise "product", and averages for "difference".
 
         Args:
             unary: (M, C, H, W) or (M, L, H, W).
-            spatial, temporal: as ``embeddings`` gives them.
+            embeddings: as ``embeddings`` gives them.
             lengths: frames of each clip, with sum M.
         """
-        lam = self.lam
         unary = _at_least_float32(unary)
-        if not self.coupled:
-            own = torch.cat([e for e in (spatial, temporal) if e is not None], 1).square().sum(1)
-            return unary * lam / (lam + own.view(len(unary), -1, *unary.shape[2:]))
+        size = unary.shape[2:]
         # right-hand sides as rows: (M, 1, N) with N = (label, position), or (M, C, P)
         rows = unary.flatten(1)[:, None] if self.layout == "per_label" else unary.flatten(2)
+        if not self.coupled:
+            spatial, temporal, confidence = embeddings
+            own = torch.cat([e for e in (spatial, temporal) if e is not None], 1).square()
+            trust = self.lam if confidence is None else self.lam * confidence
+            diagonal = trust + own.sum(1, keepdim=True)
+            share = trust / torch.where(diagonal > 0, diagonal, 1)  # padding may have neither
+            return (rows * share).view_as(unary)
 
         def clips(values: Tensor | None) -> list[Any]:
             equal = len(set(lengths)) == 1  # then all at once
@@ -298,23 +291,35 @@ class VideoGCRF(nn.Module):
                 return [values.unflatten(0, (-1, lengths[0]))]
             return [clip[None] for clip in values.split(list(lengths))]
 
-        solved = [
-            lam
-            * gcrf_inference(
-                clip.mT,
-                clip_spatial,
-                clip_temporal,
-                self.coupling(clip.shape[1]).to(clip),
-                lam,
-                solver=self.solver,
-                rtol=self.rtol,
-                max_iters=self.max_iters,
-            ).mT.flatten(0, 1)
-            for clip, clip_spatial, clip_temporal in zip(
-                clips(rows), clips(spatial), clips(temporal), strict=True
-            )
-        ]
+        parts = zip(clips(rows), *map(clips, embeddings), strict=True)
+        solved = [self._solve(clip, size, *part).flatten(0, 1) for clip, *part in parts]
         return (solved[0] if len(solved) == 1 else torch.cat(solved)).view(unary.shape)
+
+    def _solve(
+        self,
+        unary: Tensor,
+        size: torch.Size,
+        spatial: Tensor | None,
+        temporal: Tensor | None,
+        confidence: Tensor | None,
+    ) -> Tensor:
+        """``smooth`` for clips of one length: unary (B, V, C, N), embeddings (B, V, D, N)."""
+        coupling = self.coupling(unary.shape[1]).to(unary)
+        options: dict[str, Any] = {
+            "solver": self.solver,
+            "rtol": self.rtol,
+            "max_iters": self.max_iters,
+        }
+        if confidence is None:
+            x = gcrf_inference(unary.mT, spatial, temporal, coupling, self.lam, **options)
+            return self.lam * x.mT
+        assert temporal is not None
+        parts = [unary, self.lam * confidence, temporal]
+        if self.block_size:
+            parts = [to_blocks(part.unflatten(3, size), self.block_size) for part in parts]
+        rows, trust, embedding = parts
+        x = weighted_average(rows.mT, trust[:, :, 0], embedding, coupling, **options).mT
+        return from_blocks(x, self.block_size, size).flatten(3) if self.block_size else x
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

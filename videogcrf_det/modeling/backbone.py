@@ -70,23 +70,23 @@ class VideoGCRFBackbone(Backbone):
         """The second half of ``forward``: features of ``bottom_up`` in, coupled features out."""
         coupled = dict(features)
         for name, gcrf in self.gcrf.items():
-            sizes = self._cells(name, image_sizes)
+            sizes = self.cells(name, image_sizes)
             coupled[name] = gcrf(features[name], clip_lengths, valid_sizes=sizes)
         return coupled
 
     def embeddings(
         self, features: dict[str, Tensor], image_sizes: Sequence[tuple[int, int]]
     ) -> dict[str, list[Tensor | None]]:
-        """Spatial and temporal embeddings (M, D, H / stride, W / stride) of coupled features."""
+        """The parts of Embeddings, as maps (M, D, H / stride, W / stride), of coupled features."""
         embedded: dict[str, list[Tensor | None]] = {}
         for name, gcrf in self.gcrf.items():
             assert isinstance(gcrf, VideoGCRF)
-            parts = gcrf.embeddings(features[name], self._cells(name, image_sizes))
+            parts = gcrf.embeddings(features[name], self.cells(name, image_sizes))
             shape = features[name].shape[2:]
             embedded[name] = [None if part is None else part.unflatten(2, shape) for part in parts]
         return embedded
 
-    def _cells(
+    def cells(
         self, name: str, image_sizes: Sequence[tuple[int, int]] | None
     ) -> list[tuple[int, int]] | None:
         """(height, width) of images in cells of a feature map."""

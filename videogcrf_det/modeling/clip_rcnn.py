@@ -12,8 +12,9 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import average_windows
+from videogcrf_det.gcrf import Embeddings, average_windows
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+from videogcrf_det.modeling.restoration import restoration_loss
 
 Frame = dict[str, Any]
 
@@ -24,7 +25,7 @@ class _FrameFeatures(NamedTuple):
     frame: Frame
     images: ImageList  # of this frame alone
     features: dict[str, Tensor]
-    # maps (1, D, h, w), spatial and temporal, for each feature that is coupled
+    # maps (1, D, h, w), the parts of Embeddings, for each feature that is coupled
     embeddings: dict[str, list[Tensor | None]]
 
 
@@ -38,11 +39,20 @@ class ClipRCNN(GeneralizedRCNN):
     """
 
     @configurable
-    def __init__(self, *, num_frames: int = 4, window_step: int = 1, **rcnn_options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        num_frames: int = 4,
+        window_step: int = 1,
+        restoration_weight: float = 0.0,
+        **rcnn_options: Any,
+    ) -> None:
         """
         Args:
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next, from 1 to ``num_frames``.
+            restoration_weight: of restoration_loss, where training frames have a ``clear_image``
+                and features are coupled.
             rcnn_options: keyword arguments of GeneralizedRCNN.
         """
         super().__init__(**rcnn_options)
@@ -55,6 +65,7 @@ class ClipRCNN(GeneralizedRCNN):
             )
         self.num_frames = num_frames
         self.window_step = window_step
+        self.restoration_weight = restoration_weight
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -63,6 +74,7 @@ class ClipRCNN(GeneralizedRCNN):
             **super().from_config(cfg),
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
+            "restoration_weight": cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -71,8 +83,8 @@ class ClipRCNN(GeneralizedRCNN):
         Args:
             batched_inputs: clips, each a dict with ``"frames"``: an iterable of dicts as
                 GeneralizedRCNN takes them (``image`` (3, H, W), ``height``, ``width``,
-                ``instances`` in training), in temporal order. Clips may differ in length, frames
-                in size.
+                ``instances`` in training, and ``clear_image`` where it has been degraded), in
+                temporal order. Clips may differ in length, frames in size.
 
         Returns:
             In training a dict of losses over all frames. In inference one entry per clip: a list
@@ -99,16 +111,47 @@ class ClipRCNN(GeneralizedRCNN):
         images = self.preprocess_image(frames)
         gt_instances = [frame["instances"].to(self.device) for frame in frames]
 
+        restoration_losses = {}
         if isinstance(self.backbone, VideoGCRFBackbone):
             lengths = [len(clip) for clip in clips]
-            features = self.backbone(images.tensor, lengths, images.image_sizes)
+            uncoupled = self.backbone.bottom_up(images.tensor)
+            features = self.backbone.couple(uncoupled, lengths, images.image_sizes)
+            if self.restoration_weight:
+                loss = self._restoration_loss(frames, images, uncoupled, lengths)
+                restoration_losses["loss_restoration"] = self.restoration_weight * loss
         else:
             features = self.backbone(images.tensor)
         proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
         _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(frames, proposals)
-        return {**detector_losses, **proposal_losses}
+        return {**detector_losses, **proposal_losses, **restoration_losses}
+
+    def _restoration_loss(
+        self,
+        frames: list[Frame],
+        images: ImageList,
+        uncoupled: dict[str, Tensor],
+        lengths: list[int],
+    ) -> Tensor:
+        """restoration_loss of the coupled features; zero if no frame has been degraded.
+
+        It trains the random fields alone: features are not to become what is easily restored.
+        """
+        names = self.backbone.gcrf
+        degraded = [index for index, frame in enumerate(frames) if "clear_image" in frame]
+        if not degraded:
+            return torch.stack([uncoupled[name].sum() for name in names]).sum() * 0
+        uncoupled = {name: uncoupled[name].detach() for name in names}
+        coupled = self.backbone.couple(uncoupled, lengths, images.image_sizes)
+        clear = {name: features.clone() for name, features in uncoupled.items()}
+        seen = [{"image": frame.get("clear_image", frame["image"])} for frame in frames]
+        with torch.no_grad():
+            found = self.backbone.bottom_up(self.preprocess_image(seen).tensor[degraded])
+        for name in names:
+            clear[name][degraded] = found[name].to(clear[name].dtype)
+        sizes = {name: self.backbone.cells(name, images.image_sizes) for name in names}
+        return restoration_loss(coupled, uncoupled, clear, sizes)
 
     @torch.no_grad()
     def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
@@ -144,12 +187,12 @@ class ClipRCNN(GeneralizedRCNN):
         def couple(window: list[_FrameFeatures]) -> list[Tensor]:
             smoothed = {}
             for name, field in gcrf.items():
-                embeddings = [
-                    None if maps[0] is None else _stack(maps).flatten(2)
-                    for maps in zip(*(item.embeddings[name] for item in window), strict=True)
-                ]
+                parts = zip(*(item.embeddings[name] for item in window), strict=True)
+                embeddings = Embeddings(
+                    *(None if maps[0] is None else _stack(maps).flatten(2) for maps in parts)
+                )
                 unary = _stack([item.features[name] for item in window])
-                smoothed[name] = field.smooth(unary, *embeddings, [len(window)])
+                smoothed[name] = field.smooth(unary, embeddings, [len(window)])
             # all levels of a frame as one vector, without what stacking padded
             return [
                 torch.cat([_crop_like(smoothed[n][i], item.features[n]).flatten() for n in gcrf])

@@ -6,10 +6,12 @@ Letters: L labels, H x W a frame, h x w its feature map, P = h w.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import Embeddings
 
 Frame = dict[str, Any]
 
@@ -18,8 +20,7 @@ class FrameTerms(NamedTuple):
     """What a frame contributes to the system of every window that it is in."""
 
     unary: Tensor  # (1, L, h, w)
-    spatial: Tensor | None  # (1, D, L P)
-    temporal: Tensor | None
+    embeddings: Embeddings  # of one frame; without spatial and temporal ones in phase "unary"
     size: tuple[int, int]  # H, W of the frame as the network sees it
     padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
     given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
@@ -28,6 +29,12 @@ class FrameTerms(NamedTuple):
         """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
         height, width = self.size
         return scores_in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
+
+
+def joined_embeddings(window: Sequence[FrameTerms]) -> Embeddings:
+    """Those of the V frames of a window: (V, D, L P) each."""
+    parts = zip(*(terms.embeddings for terms in window), strict=True)
+    return Embeddings(*(None if part[0] is None else torch.cat(part) for part in parts))
 
 
 def scores_in_pixels(

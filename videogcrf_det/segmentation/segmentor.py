@@ -24,11 +24,17 @@ from torch import Tensor, nn
 
 from videogcrf_det.config import gcrf_options
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import VideoGCRF, average_windows
+from videogcrf_det.gcrf import Embeddings, VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.dense_crf import DenseCRF
-from videogcrf_det.segmentation.frames import Frame, FrameTerms, of_one_size, scores_in_pixels
+from videogcrf_det.segmentation.frames import (
+    Frame,
+    FrameTerms,
+    joined_embeddings,
+    of_one_size,
+    scores_in_pixels,
+)
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
 
@@ -206,12 +212,12 @@ class VideoSegmentor(nn.Module):
         """The pairwise objective, mean over the clips (accuracy: those with pairs); labels
         (M, H, W)."""
         source = features[self.embedding_feature]
-        spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
+        embedded = self.crf.embeddings(source, self._cells(images, source))
         at_cells = F.interpolate(labels[:, None].float(), source.shape[2:], mode="nearest-exact")
         cells = at_cells.long().flatten(1)
         cells[cells == self.ignore_label] = -1
         found = {}
-        for name, embeddings in [("spatial", spatial), ("temporal", temporal)]:
+        for name, embeddings in [("spatial", embedded.spatial), ("temporal", embedded.temporal)]:
             if embeddings is None:
                 continue
             parts = zip(embeddings.split(lengths), cells.split(lengths), strict=True)
@@ -284,11 +290,8 @@ class VideoSegmentor(nn.Module):
 
     def smooth(self, window: Sequence[FrameTerms]) -> tuple[Tensor, ...]:
         """``lam x`` (1, L, h, w) for each of the frames of a window, of which there are V."""
-        unary, spatial, temporal = (
-            None if parts[0] is None else torch.cat(parts)
-            for parts in zip(*(terms[:3] for terms in window), strict=True)
-        )
-        return self.crf.smooth(unary, spatial, temporal, [len(window)]).split(1)
+        unary = torch.cat([terms.unary for terms in window])
+        return self.crf.smooth(unary, joined_embeddings(window), [len(window)]).split(1)
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""
@@ -306,12 +309,12 @@ class VideoSegmentor(nn.Module):
         images, given = self._images([maps]), self._given([maps])
         features = self.backbone(images.tensor)
         unary = self.unaries(features, given)
-        spatial = temporal = None
+        embeddings = Embeddings(None, None)
         if self.phase != "unary":
             source = features[self.embedding_feature]
-            spatial, temporal = self.crf.embeddings(source, self._cells(images, source))
+            embeddings = self.crf.embeddings(source, self._cells(images, source))
         height, width = images.tensor.shape[2:]
-        return FrameTerms(unary, spatial, temporal, images.image_sizes[0], (height, width), given)
+        return FrameTerms(unary, embeddings, images.image_sizes[0], (height, width), given)
 
     def _images(self, frames: list[Frame]) -> ImageList:
         mean, std = self.pixel_mean, self.pixel_std

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.gcrf.module import LOG_CONFIDENCE
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.predictor import model_input
 from videogcrf_det.visualization.affinity_clip import (
@@ -44,21 +45,22 @@ COUPLINGS = {
     ),
     "influence": (
         "Influence",
-        "weights of all positions in\nwhat inference takes from the\n" r"point, $b - \lambda x$",
+        "weights of all positions in\nwhat inference takes from the\npoint",
     ),
 }
 NORMS = {
     "unary": ("Unary features", "norm of $b$ over the channels"),
-    "inferred": ("Inferred features", r"norm of $\lambda x$, on the same scale"),
+    "inferred": ("Inferred features", "norm after the inference, on\nthe same scale"),
 }
+TRUST = ("Confidence", "how much $b$ is trusted: the\nlogarithm of $c$")
 # what the detector gets in place of b, by the fusion
 CHANGES = {
-    "residual": "norm of what is added to $b$,\n" r"conv($\lambda x - b$), in % of $b$'s own",
-    "replace": r"norm of $\lambda x - b$" "\nin % of that of $b$",
+    "residual": "norm of what the convolution\nadds to $b$, in % of that of $b$",
+    "replace": "norm of the change of $b$,\nin % of that of $b$",
 }
 FOOTER = (
-    "Red is positive, blue negative. Couplings and influence are in units of 1/P (P = {} positions)"
-    ":\nan influence of 1 is the weight of a position in a plain average over a frame."
+    "Red is positive, blue negative. Couplings and influence are in units of 1/P (P = {} positions "
+    "of a {}):\nan influence of 1 is the weight of a position in a plain average over them."
 )
 FOOTER_SHARES = (
     "\nIn the corners: share of the absolute values on the outlined {}, on its share of the frame."
@@ -184,7 +186,12 @@ def describe(
     in_pixels = maps_in_pixels(affinity._asdict(), cells)
     height, width = (-(-length // stride) for length in images.image_sizes[clip.reference])
     masks, field = instance_at(clip, point), model.backbone.gcrf[feature]
-    couplings, table = coupling_rows(in_pixels, height * width, masks, "instance")
+    positions, whole = height * width, "frame"
+    if field.block_size:
+        positions, whole = field.block_size**2, "block"
+    couplings, table = coupling_rows(in_pixels, positions, masks, "instance")
+    if "trust" in in_pixels:
+        couplings.append(HeatRow(*TRUST, in_pixels["trust"], LOG_CONFIDENCE, signed=True))
     frames = [f"frame {number}" for number in clip.numbers]
     grid = Grid(
         title=f"{clip.name}, {frames[clip.reference]}, point ({point[0]}, {point[1]})",
@@ -197,14 +204,15 @@ def describe(
         outlines=masks,
         reference=clip.reference,
         point=point,
-        footer=footer(height * width, "instance" if table else ""),
+        footer=footer(positions, "instance" if table else "", whole),
     )
     return grid, format_shares(table, frames, "instance")
 
 
-def footer(positions: int, region: str) -> str:
+def footer(positions: int, region: str, whole: str = "frame") -> str:
     """What the colours of couplings and, unless ``region`` is empty, the corners of maps say."""
-    return FOOTER.format(positions) + (FOOTER_SHARES.format(region) if region else "")
+    shares = FOOTER_SHARES.format(region) if region else ""
+    return FOOTER.format(positions, whole) + shares
 
 
 def maps_in_pixels(

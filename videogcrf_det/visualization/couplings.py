@@ -11,7 +11,7 @@ from detectron2.structures import ImageList
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videogcrf_det.gcrf import VideoGCRF
+from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.modeling import VideoGCRFBackbone
 
 Map = NDArray[np.floating]
@@ -22,11 +22,12 @@ class Couplings(NamedTuple):
 
     With ``e`` one at the cell and zero elsewhere, the cell's row (and column) of ``H`` is
     ``lam e + spatial + temporal``. Its own entry is among them: it is coupled to itself as well.
+    For pairwise terms "difference" it is ``d e - temporal``, d as in weighted_average.
     """
 
     spatial: Map | None  # (V, h, w), A_v' A_v in frame v, else 0; None without spatial terms
     temporal: Map | None  # (V, h, w), W[v, u] T_v' T_u; None without temporal terms
-    influence: Map  # (V, h, w), e - lam H^-1 e: what the cell's b - lam x is made of
+    influence: Map  # (V, h, w): what the difference b - smoothed of the cell is made of
 
 
 class PointAffinity(NamedTuple):
@@ -36,15 +37,15 @@ class PointAffinity(NamedTuple):
     temporal: Map | None
     influence: Map
     unary: Map  # (V, h, w), norm of the features b over their channels
-    inferred: Map  # (V, h, w), norm of lam x
+    inferred: Map  # (V, h, w), norm of the smoothed features
     change: Map  # (V, h, w), norm of output - b, in percent of that of b
+    trust: Map | None  # (V, h, w), logarithm of the confidence; None where all is trusted
 
 
 @torch.no_grad()
 def cell_couplings(
     field: VideoGCRF,
-    spatial: Tensor | None,
-    temporal: Tensor | None,
+    embeddings: Embeddings,
     size: tuple[int, int],
     reference: int,
     cell: tuple[int, int],
@@ -54,13 +55,13 @@ def cell_couplings(
 
     Args:
         field: in evaluation mode.
-        spatial, temporal: (V, D, L h w) as its ``embeddings`` gives them; L is 1 for the layout
-            "shared".
+        embeddings: as its ``embeddings`` gives them, N = L h w; L is 1 for the layout "shared".
         size: h and w.
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
         label: the one whose couplings with itself are shown.
     """
+    spatial, temporal, confidence = embeddings
     (frames,) = {len(values) for values in (spatial, temporal) if values is not None}
     weights = field.coupling(frames)[reference]
 
@@ -73,10 +74,18 @@ def cell_couplings(
 
     unit = torch.zeros(frames, field.num_labels, *size, device=field.log_lam.device)
     unit[reference, label, cell[0], cell[1]] = 1
-    influence = unit - field.smooth(unit, spatial, temporal, [frames])
+    smoothed = field.smooth(unit, embeddings, [frames])  # what the cell gives to all others
+    if confidence is not None:  # and takes from them: H^-1 is symmetric, what it multiplies is not
+        trust = confidence.view_as(unit)
+        smoothed = smoothed * trust / trust[reference, label, cell[0], cell[1]]
+    influence = unit - smoothed
+    across = products(temporal, weights)
+    if across is not None and field.block_size:
+        blocks = [np.arange(length) // field.block_size for length in size]
+        across *= np.outer(*(b == b[at] for b, at in zip(blocks, cell, strict=True)))
     return Couplings(
         products(spatial, torch.eye(frames)[reference]),
-        products(temporal, weights),
+        across,
         _numpy(influence[:, label]),
     )
 
@@ -102,11 +111,11 @@ def point_affinity(
     assert isinstance(field, VideoGCRF)
     features = backbone.bottom_up(images.tensor)
     maps = backbone.embeddings(features, images.image_sizes)[feature]
-    spatial, temporal = (None if each is None else each.flatten(2) for each in maps)
+    embeddings = Embeddings(*(None if each is None else each.flatten(2) for each in maps))
     unary = features[feature]
     size = (unary.shape[2], unary.shape[3])
-    couplings = cell_couplings(field, spatial, temporal, size, reference, cell)
-    inferred = field.smooth(unary, spatial, temporal, [len(unary)])
+    couplings = cell_couplings(field, embeddings, size, reference, cell)
+    inferred = field.smooth(unary, embeddings, [len(unary)])
     norm = unary.norm(dim=1)
     change = (field.fuse(unary, inferred) - unary).norm(dim=1)
     return PointAffinity(
@@ -114,6 +123,7 @@ def point_affinity(
         _numpy(norm),
         _numpy(inferred.norm(dim=1)),
         _numpy(100 * change / norm.clamp(min=torch.finfo(norm.dtype).tiny)),
+        None if maps[2] is None else _numpy(maps[2][:, 0].clamp(min=1e-3).log()),
     )
 
 

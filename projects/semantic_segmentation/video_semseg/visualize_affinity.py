@@ -19,6 +19,7 @@ from video_semseg.visualize import read_labels
 from videogcrf_det.errors import InputError
 from videogcrf_det.predictor import model_input
 from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
+from videogcrf_det.segmentation.frames import joined_embeddings
 from videogcrf_det.visualization.affinity import (
     check_output,
     coupling_rows,
@@ -51,8 +52,6 @@ class Scores(NamedTuple):
 
     terms: list[FrameTerms]
     inferred: Tensor  # (V, L, h, w)
-    spatial: Tensor | None  # (V, D, L h w)
-    temporal: Tensor | None
 
     @property
     def unary(self) -> Tensor:
@@ -110,11 +109,7 @@ def infer(model: VideoSegmentor, inputs: Sequence[dict[str, Any]]) -> Scores:
         model.crf.fuse(of_frame.unary, smoothed)
         for of_frame, smoothed in zip(terms, model.smooth(terms), strict=True)
     ]
-    spatial, temporal = (
-        None if parts[0] is None else torch.cat(parts)
-        for parts in zip(*(of_frame[1:3] for of_frame in terms), strict=True)
-    )
-    return Scores(terms, torch.cat(inferred), spatial, temporal)
+    return Scores(terms, torch.cat(inferred))
 
 
 def describe(
@@ -159,7 +154,7 @@ def describe(
     ]
     row, column = (int(at[i]) for at, i in zip(cells[clip.reference], point[::-1], strict=True))
     couplings = cell_couplings(
-        *(model.crf, scores.spatial, scores.temporal, (height, width)),
+        *(model.crf, joined_embeddings(scores.terms), (height, width)),
         *(clip.reference, (row, column), index),
     )
     change = (scores.inferred - scores.unary)[:, index].cpu().numpy()

@@ -15,6 +15,7 @@ from tests.projects.semantic_segmentation.tiny import COLOURS, CONFIG, NAMES, VO
 from videogcrf_det import InputError
 from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.predictor import model_input
+from videogcrf_det.segmentation.frames import joined_embeddings
 from videogcrf_det.visualization.affinity_clip import Clip, clip_of_dataset, clip_of_video
 from videogcrf_det.visualization.affinity_figure import HeatRow
 from videogcrf_det.visualization.couplings import cell_couplings
@@ -45,11 +46,13 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
         frames, options.get("neighbourhood", "fc"), options.get("self_coupling", "psd")
     )
     lam = options.get("lam", 1.0)
-    matrix = reference_matrix(*(e if e is None else e[None] for e in embeddings), weights, lam)[0]
+    matrix = reference_matrix(*(e if e is None else e[None] for e in embeddings[:2]), weights, lam)[
+        0
+    ]
     inverse = np.linalg.inv(matrix)
     shape = (frames, labels, height, width)
     for v, label, cell in itertools.product(range(frames), (0, 2), [(0, 0), (1, 3)]):
-        found = cell_couplings(field, *embeddings, (height, width), v, cell, label)
+        found = cell_couplings(field, embeddings, (height, width), v, cell, label)
         index = np.ravel_multi_index((v, label, *cell), shape)
         unit = np.zeros((frames, height, width))
         unit[v, cell[0], cell[1]] = 1
@@ -111,7 +114,7 @@ def test_figure(described):
     assert scores.unary.shape == (3, 3, 6, 8)
     cell = (30 // 8, 30 // 8)
     couplings = cell_couplings(
-        model.crf, scores.spatial, scores.temporal, (6, 8), 1, cell, NAMES.index("box")
+        model.crf, joined_embeddings(scores.terms), (6, 8), 1, cell, NAMES.index("box")
     )
     mask = label_map(3) == 1
     np.testing.assert_array_equal(grid.outlines[0], mask)

@@ -13,6 +13,7 @@ from video_semseg.evaluation import VideoSemSegEvaluator, mean_iou
 
 from tests.projects.semantic_segmentation.tiny import label_map
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import Embeddings
 from videogcrf_det.segmentation import evaluate_pairwise
 
 
@@ -111,7 +112,7 @@ def test_pairwise_accuracy_of_a_field_that_knows_the_labels(make_cfg):
         known = one_hot(labels[:, 0].long().clamp(max=2).numpy().reshape(len(labels), -1))
         length = 5 - 4 * known.permute(1, 0, 2).flatten(1)  # (V, L P)
         embeddings = length[:, None] / features.shape[2:].numel() ** 0.5
-        return embeddings, embeddings
+        return Embeddings(embeddings, embeddings)
 
     frames = [frame for batch in videos for video in batch for frame in video["frames"]]
     seen = [[f["sem_seg"] for f in frames[k : k + 3]] for k in range(0, len(frames), 3)]

@@ -131,13 +131,13 @@ def test_pairs_are_not_drawn_where_there_is_no_label(make_cfg):
     original = model.crf.embeddings
 
     def without(*args):
-        spatial, temporal = original(*args)
+        found = original(*args)
         outside = torch.ones(6, 8, dtype=torch.bool)
         outside[3:, 4:] = False
-        for embeddings in (spatial, temporal):
+        for embeddings in (found.spatial, found.temporal):
             embeddings.unflatten(2, (3, 48))[..., outside.flatten()] = float("nan")
-        seen.append(spatial)
-        return spatial, temporal
+        seen.append(found.spatial)
+        return found
 
     model.crf.embeddings = without
     found = model.pairwise(clip)

@@ -1,0 +1,61 @@
+"""What couples a position with others: made from features, by convolutions."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Embeddings(NamedTuple):
+    """What the features of M frames say about couplings; N unknowns a frame."""
+
+    spatial: Tensor | None  # A (M, Ds, N); None where switched off
+    temporal: Tensor | None  # T (M, Dt, N), likewise
+    # (M, 1, N), how much the unaries are trusted, above 0; for pairwise "difference" alone
+    confidence: Tensor | None = None
+
+
+class EmbeddingBranch(nn.Module):
+    """``num_convs`` 3x3 convolutions with ReLU, then a 1x1 convolution to the embedding.
+
+    The weights of the last layer start small but not at zero: the gradient with respect to an
+    embedding is proportional to the embedding, so zero is a saddle from which training never moves.
+
+    Args:
+        in_channels, conv_dim, num_convs: of the 3x3 convolutions.
+        out_channels: D, or D times the number of labels.
+        bias: of the last layer at first.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        conv_dim: int,
+        num_convs: int,
+        out_channels: int,
+        bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [in_channels] + [conv_dim] * num_convs
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, kernel_size=3, padding=1) for a, b in itertools.pairwise(widths)
+        )
+        self.embed = nn.Conv2d(widths[-1], out_channels, kernel_size=1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.constant_(parameter, bias if name == "embed.bias" else 0.0)
+            elif name.startswith("convs"):
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.normal_(parameter, std=0.1 / math.sqrt(widths[-1]))
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.
+
+        Padding is zero before every 3x3 layer, which is what that sees beyond the border of a frame
+        without padding. Embeddings at padding are left for the caller to drop.
+        """
+        for index, conv in enumerate(self.convs):
+            features = conv(features * valid if index else features).relu_()
+        return self.embed(features)
