@@ -78,6 +78,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
+    # True: what is not a random field stays as MODEL.WEIGHTS has it. Gives a temporal context to a
+    # detector that is not to change otherwise, in less time.
+    cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
     # Weight of a loss that detectors do not have: the share that couplings leave of the squared
     # error of the features of degraded frames (INPUT.CLIP.DEGRADED). Random fields learn from it
     # within hundreds of iterations what boxes and masks teach them slowly. 1.0, for one.

@@ -157,6 +157,46 @@ def test_gradients_reach_the_random_field(make_detector, make_clip):
         assert parameter.grad.abs().max() > 0, name
 
 
+FREEZE = ["MODEL.VIDEO_GCRF.FREEZE_DETECTOR", True]
+
+
+def gradients(model, clip):
+    """Those of the losses of a clip, by name of the parameter."""
+    torch.manual_seed(0)
+    with EventStorage():
+        sum(model.train()([clip]).values()).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("opts", [[], C4], ids=["FPN", "C4 with batch norm"])
+def test_a_frozen_detector_keeps_what_it_has(make_detector, make_clip, opts):
+    model = couple_for_real(make_detector(*opts, *FREEZE))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert all(".gcrf." in name for name in gradients(model, make_clip(2)))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name  # statistics of batches among them
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_freezing_the_detector_leaves_the_gradients_of_random_fields(
+    make_detector, make_clip, weight
+):
+    opts = ["MODEL.VIDEO_GCRF.RESTORATION_WEIGHT", weight]
+    clip = make_clip(2)
+    clip["frames"][0]["clear_image"] = 255 - clip["frames"][0]["image"]
+    frozen, free = (
+        gradients(couple_for_real(make_detector(*opts, *more)), clip) for more in (FREEZE, [])
+    )
+    assert frozen.keys() < free.keys()
+    for name, gradient in frozen.items():
+        torch.testing.assert_close(gradient, free[name], msg=name)
+
+
+def test_a_frozen_detector_needs_random_fields(make_detector):
+    with pytest.raises(InputError, match="leaves nothing to train"):
+        make_detector(*BASELINE, *FREEZE)
+
+
 def test_stock_rcnn_with_one_clip_a_batch(make_detector, make_clip):
     """The wrapped backbone under GeneralizedRCNN: all images of the batch are one clip."""
     model = couple_for_real(make_detector("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage
@@ -45,6 +46,7 @@ class ClipRCNN(GeneralizedRCNN):
         num_frames: int = 4,
         window_step: int = 1,
         restoration_weight: float = 0.0,
+        freeze_detector: bool = False,
         **rcnn_options: Any,
     ) -> None:
         """
@@ -53,6 +55,7 @@ class ClipRCNN(GeneralizedRCNN):
             window_step: frames from one window to the next, from 1 to ``num_frames``.
             restoration_weight: of restoration_loss, where training frames have a ``clear_image``
                 and features are coupled.
+            freeze_detector: train the weights of VideoGCRFs alone.
             rcnn_options: keyword arguments of GeneralizedRCNN.
         """
         super().__init__(**rcnn_options)
@@ -66,6 +69,15 @@ class ClipRCNN(GeneralizedRCNN):
         self.num_frames = num_frames
         self.window_step = window_step
         self.restoration_weight = restoration_weight
+        if freeze_detector:
+            if not isinstance(self.backbone, VideoGCRFBackbone):
+                raise InputError(
+                    "MODEL.VIDEO_GCRF.FREEZE_DETECTOR leaves nothing to train: the backbone has no "
+                    "random fields; set MODEL.BACKBONE.NAME build_video_gcrf_backbone"
+                )
+            self.requires_grad_(False)
+            FrozenBatchNorm2d.convert_frozen_batchnorm(self)
+            self.backbone.gcrf.requires_grad_(True)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -75,6 +87,7 @@ class ClipRCNN(GeneralizedRCNN):
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
             "restoration_weight": cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT,
+            "freeze_detector": cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -117,7 +130,7 @@ class ClipRCNN(GeneralizedRCNN):
             uncoupled = self.backbone.bottom_up(images.tensor)
             features = self.backbone.couple(uncoupled, lengths, images.image_sizes)
             if self.restoration_weight:
-                loss = self._restoration_loss(frames, images, uncoupled, lengths)
+                loss = self._restoration_loss(frames, images, uncoupled, features, lengths)
                 restoration_losses["loss_restoration"] = self.restoration_weight * loss
         else:
             features = self.backbone(images.tensor)
@@ -132,6 +145,7 @@ class ClipRCNN(GeneralizedRCNN):
         frames: list[Frame],
         images: ImageList,
         uncoupled: dict[str, Tensor],
+        coupled: dict[str, Tensor],
         lengths: list[int],
     ) -> Tensor:
         """restoration_loss of the coupled features; zero if no frame has been degraded.
@@ -141,10 +155,11 @@ class ClipRCNN(GeneralizedRCNN):
         names = self.backbone.gcrf
         degraded = [index for index, frame in enumerate(frames) if "clear_image" in frame]
         if not degraded:
-            return torch.stack([uncoupled[name].sum() for name in names]).sum() * 0
-        uncoupled = {name: uncoupled[name].detach() for name in names}
-        coupled = self.backbone.couple(uncoupled, lengths, images.image_sizes)
-        clear = {name: features.clone() for name, features in uncoupled.items()}
+            return torch.stack([coupled[name].sum() for name in names]).sum() * 0
+        if any(uncoupled[name].requires_grad for name in names):
+            uncoupled = {name: uncoupled[name].detach() for name in names}
+            coupled = self.backbone.couple(uncoupled, lengths, images.image_sizes)
+        clear = {name: uncoupled[name].clone() for name in names}
         seen = [{"image": frame.get("clear_image", frame["image"])} for frame in frames]
         with torch.no_grad():
             found = self.backbone.bottom_up(self.preprocess_image(seen).tensor[degraded])
