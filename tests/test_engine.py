@@ -155,6 +155,18 @@ def test_weights_without_heads_are_trained_from_but_not_evaluated(make_cfg, save
     VideoTrainer(cfg).resume_or_load(resume=False)
 
 
+def test_a_detector_that_stays_as_it_is_has_to_be_there(make_cfg, save):
+    def start(path):
+        cfg = make_cfg("MODEL.WEIGHTS", path, "MODEL.VIDEO_GCRF.FREEZE_DETECTOR", True)
+        VideoTrainer(cfg).resume_or_load(resume=False)
+
+    with pytest.raises(InputError, match="'' is empty: name a trained detector"):
+        start("")
+    with pytest.raises(InputError, match=r"has no roi_heads\.\S+, for one of \d+: name a"):
+        start(save(make_cfg(), keep=lambda name: not name.startswith("roi_heads.")))
+    start(save(make_cfg(), keep=lambda name: not name.startswith("backbone.gcrf.")))
+
+
 def test_weights_without_the_random_field_are_a_detector(make_cfg, save):
     path = save(make_cfg(), keep=lambda name: not name.startswith("backbone.gcrf."))
     load_model(make_cfg("MODEL.WEIGHTS", path))

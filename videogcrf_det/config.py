@@ -82,8 +82,7 @@ def add_videogcrf_config(cfg: CN) -> None:
     # detector that is not to change otherwise, in less time.
     cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
     # Weight of a loss that detectors do not have: the share that couplings leave of the squared
-    # error of the features of degraded frames (INPUT.CLIP.DEGRADED). Random fields learn from it
-    # within hundreds of iterations what boxes and masks teach them slowly. 1.0, for one.
+    # error of the features of degraded frames (INPUT.CLIP.DEGRADED). 1.0, for one.
     cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT = 0.0
     # False: no position sees another one, with the same layers and as many weights. For comparisons
     # that ask what couplings are worth.

@@ -202,6 +202,18 @@ class VideoTrainer(DefaultTrainer):
         """Go on with the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
+        if self.cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR and not self.start_iter:
+            self._check_detector()
+
+    def _check_detector(self) -> None:
+        """Raise InputError unless MODEL.WEIGHTS has all of a detector that is not trained."""
+        weights, missing = self.cfg.MODEL.WEIGHTS, self.checkpointer.missing
+        if missing or not weights:
+            lacks = f"has no {missing[0]}, for one of {len(missing)}" if weights else "is empty"
+            raise InputError(
+                "MODEL.VIDEO_GCRF.FREEZE_DETECTOR keeps the detector as it is, but MODEL.WEIGHTS "
+                f"{weights!r} {lacks}: name a trained detector there"
+            )
 
     def run_step(self) -> None:
         """One iteration, whose random numbers depend on SEED and the iteration alone."""
