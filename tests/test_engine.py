@@ -13,6 +13,7 @@ from detectron2.utils.events import EventStorage
 
 from tests.conftest import CONFIG
 from videogcrf_det import InputError
+from videogcrf_det.config import gcrf_options
 from videogcrf_det.engine import VideoTrainer, build_cfg, load_model, run
 
 SEGM = ("AP", "AP50", "AP75")
@@ -197,6 +198,9 @@ def test_neighbourhoods_are_words(make_cfg, word, tmp_path):
     plain.write_text(key % word)
     for again in (cfg, *(build_cfg(str(path)) for path in (dumped, quoted, plain))):
         assert build_model(again).backbone.gcrf["p3"].neighbourhood == word
+    for other in ("4", "fc"):  # a file's is replaced
+        again = build_cfg(str(quoted), ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", other])
+        assert gcrf_options(again)["neighbourhood"] == other
 
 
 @pytest.mark.parametrize(

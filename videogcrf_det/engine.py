@@ -67,7 +67,12 @@ def build_cfg(
     try:
         if config_file:
             cfg.merge_from_file(config_file)
+        # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word
+        fields = cfg.MODEL.VIDEO_GCRF
+        of_file, fields.NEIGHBOURHOOD = fields.NEIGHBOURHOOD, None
         cfg.merge_from_list(list(opts))
+        if fields.NEIGHBOURHOOD is None:
+            fields.NEIGHBOURHOOD = of_file
     except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
