@@ -132,7 +132,7 @@ def test_degraded(name):
         assert after.SOLVER.MAX_ITER == cfg.SOLVER.MAX_ITER
         assert cfg.INPUT.CLIP.DEGRADED == base.INPUT.CLIP.DEGRADED == 0.4
         if row not in controls:
-            assert cfg.INPUT.CLIP.NUM_FRAMES == (1 if "spatial" in row else int(row[0]))
+            assert (1 if "spatial" in row else int(row[0])) == cfg.INPUT.CLIP.NUM_FRAMES
         assert ("mixed" in row) == all("mixed" in name for name in cfg.DATASETS.TRAIN)
     weights = [
         sum(parameter.numel() for parameter in build_model(cfg).parameters())
