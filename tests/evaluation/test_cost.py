@@ -40,6 +40,17 @@ def test_frames_and_parameters():
     assert cost.frames == 4, "nothing is counted after the block"
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_memory_is_that_of_the_evaluation():
+    torch.ones(2**28, dtype=torch.uint8)  # given back at once
+    with measure_cost(Doubler()) as cost:
+        pass
+    before = cost.figures()["peak_memory_mib"]
+    with measure_cost(Doubler()) as cost:
+        torch.ones(2**27, dtype=torch.uint8)
+    assert before + 100 < cost.figures()["peak_memory_mib"] < before + 200
+
+
 @pytest.mark.parametrize("solver", ["cg", "direct"])
 def test_iterations_of_all_columns(solver):
     generator = torch.Generator().manual_seed(0)

@@ -3,9 +3,7 @@
 import contextlib
 import multiprocessing.pool
 import os
-import resource
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from videogcrf_det.benchmark.suites import (
     seconds_of,
 )
 from videogcrf_det.benchmark.systems import System
+from videogcrf_det.memory import forget_peak_memory, peak_memory
 
 
 def growth(options: Options) -> Iterable[Row]:
@@ -85,17 +84,9 @@ def _allocated(system: System) -> int:
 def resident_memory(*case: Any) -> int:
     """Bytes by which forward and backward raise what a process holds at most; its inputs not."""
     system = growing_system(*case)
-    with contextlib.suppress(OSError):  # where there is such a thing: forget how it was drawn
-        Path("/proc/self/clear_refs").write_text("5")
-    before = _peak()
+    forget_peak_memory()
+    before = peak_memory()
     ours(system, "direct", RESIDUAL)(lambda _: None)
-    return _peak() - before
-
-
-def _peak() -> int:
-    """The most bytes that this process has held."""
-    try:  # on Linux the portable figure starts with that of the process that started this one
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    except OSError:
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = peak_memory()
+    assert before is not None and after is not None, "the benchmark does not run on Windows"
+    return after - before

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import nn
 
 from videogcrf_det.files import atomic_write
 from videogcrf_det.gcrf.inference import counted_iterations
+from videogcrf_det.memory import forget_peak_memory, peak_memory
 
 MEBI = 2**20
 
@@ -32,7 +32,7 @@ class Cost:
         """By name; None is what there is nothing of.
 
         ``seconds_per_frame`` counts reading the frames as well. ``peak_memory_mib`` is that of the
-        GPU in the evaluation, or that of this process up to now.
+        GPU, or of this process, in the evaluation, with what a training before it still holds.
         """
         count = len(self.iterations)
         return {
@@ -51,12 +51,8 @@ class Cost:
     def _peak_memory(self) -> float | None:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / MEBI
-        try:
-            import resource
-        except ImportError:  # Windows has no such count
-            return None
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / MEBI if sys.platform == "darwin" else peak / 1024
+        peak = peak_memory()
+        return None if peak is None else peak / MEBI
 
     def timed(self, outputs: Iterable[Any]) -> Iterator[Any]:
         """The outputs for a video, frame by frame, while time is taken."""
@@ -84,6 +80,7 @@ def measure_cost(model: nn.Module) -> Iterator[Cost]:
     """
     first = next(model.parameters())
     cost = Cost(sum(p.numel() for p in model.parameters()), first.device)
+    forget_peak_memory()
     if first.is_cuda:
         torch.cuda.reset_peak_memory_stats(first.device)
     hook = model.register_forward_hook(

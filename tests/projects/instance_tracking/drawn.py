@@ -33,7 +33,7 @@ def object_ids(number, count):
 
 def picture(number, count):
     """A frame (48, 64, 3), RGB."""
-    noise = np.random.default_rng(number).normal(0, 6, (HEIGHT, WIDTH, 3))
+    noise = np.random.default_rng(int(number)).normal(0, 6, (HEIGHT, WIDTH, 3))
     image = 110 + noise
     for which in range(count):
         image[object_ids(number, count) == which + 1] = COLOURS[which]
