@@ -15,10 +15,15 @@ Folders are those of an evaluation, or of any method in the layout of DAVIS's re
 
 
 def _named(words: list[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
     for word in words:
-        if not all(word.partition("=")):
+        name, _, folder = word.partition("=")
+        if not name or not folder:
             raise InputError(f"--results takes NAME=FOLDER, got {word!r}")
-    return {name: folder for name, _, folder in (word.partition("=") for word in words)}
+        if name in named:
+            raise InputError(f"--results has two folders called {name!r}: name them apart")
+        named[name] = folder
+    return named
 
 
 def main() -> None:

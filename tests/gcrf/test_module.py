@@ -84,15 +84,17 @@ def test_equals_the_dense_reference(layout, neighbourhood, self_coupling, lam):
 
 @pytest.mark.parametrize("num_convs", [0, 1, 2])
 @pytest.mark.parametrize("layout", ["shared", "per_label"])
-def test_embeddings(layout, num_convs):
+@pytest.mark.parametrize("scaled", [True, False])
+def test_embeddings(layout, num_convs, scaled):
     """Normalised features and convolutions of each frame without its padding, over the root of
-    its positions."""
+    its positions unless they are not to be scaled."""
     module = make(layout, num_convs=num_convs)
     features, _ = inputs(layout, 2, 5, 6)
     sizes = [(5, 4), (3, 6)]
     num_labels = LABELS if layout == "per_label" else 1
     branches = (module.spatial, module.temporal)
-    for branch, embedded in zip(branches, module.embeddings(features, sizes)[:2], strict=True):
+    found = module.embeddings(features, sizes, scaled=scaled)[:2]
+    for branch, embedded in zip(branches, found, strict=True):
         assert len(branch.convs) == num_convs
         for frame, (height, width) in enumerate(sizes):
             hidden = features[frame : frame + 1, :, :height, :width]
@@ -101,8 +103,9 @@ def test_embeddings(layout, num_convs):
                 hidden = F.conv2d(hidden, conv.weight, conv.bias, padding=1).relu()
             hidden = F.conv2d(hidden, branch.embed.weight, branch.embed.bias)
             expected = torch.zeros(num_labels, hidden.shape[1] // num_labels, 5, 6)
-            hidden = hidden.view(num_labels, -1, height, width) / math.sqrt(height * width)
-            expected[:, :, :height, :width] = hidden
+            hidden = hidden.view(num_labels, -1, height, width)
+            root = math.sqrt(height * width) if scaled else 1.0
+            expected[:, :, :height, :width] = hidden / root
             close(embedded[frame], expected.transpose(0, 1).flatten(1), 1e-6)
 
 

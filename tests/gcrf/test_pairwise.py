@@ -60,8 +60,7 @@ def embeddings_of(labels, strength=10.0):
     """Embeddings (V, D, L P) with which the labels (V, P) have the lowest couplings: zero for
     the label of a position, equal vectors for all others."""
     wrong = torch.nn.functional.one_hot(labels.clamp(min=0), LABELS).eq(0)  # (V, P, L)
-    scale = strength / labels.shape[1] ** 0.5  # what the layer divides by sqrt(P)
-    return (wrong.float() * scale).permute(0, 2, 1).flatten(1)[:, None].repeat(1, DIM, 1)
+    return (wrong.float() * strength).permute(0, 2, 1).flatten(1)[:, None].repeat(1, DIM, 1)
 
 
 @pytest.mark.parametrize("across", [False, True])
@@ -117,7 +116,7 @@ def test_the_layer_learns_from_where_it_starts():
     features = torch.nn.functional.one_hot(labels, LABELS).permute(0, 3, 1, 2).float()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
     for _ in range(40):
-        embeddings = module.embeddings(features)[1]
+        embeddings = module.embeddings(features, scaled=False)[1]
         found = pairwise_objective(embeddings, labels.flatten(1), 200, module.coupling(3))
         optimizer.zero_grad()
         found.loss.backward()

@@ -219,20 +219,25 @@ class VideoGCRF(nn.Module):
         return self.fuse(unary, self.smooth(unary, embeddings, lengths))
 
     def embeddings(
-        self, features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None = None
+        self,
+        features: Tensor,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+        *,
+        scaled: bool = True,
     ) -> Embeddings:
         """What couples positions, from features (M, C, H, W).
 
         Embeddings are in float32, under autocast too: half precision is not enough. They are zero
-        at padding and, where positions are coupled, divided by sqrt(P). Unknowns are ordered by
-        label, position. Features are first brought to mean 0 and variance 1 over the channels of
-        each position, so that neither the strength of the coupling nor the condition of the system
-        depends on their scale.
+        at padding and, where positions are coupled, divided by sqrt(P), unless they are not to be
+        ``scaled``. Unknowns are ordered by label, position. Features are first brought to mean 0
+        and variance 1 over the channels of each position, so that neither the strength of the
+        coupling nor the condition of the system depends on their scale.
         """
         features = _at_least_float32(features)
         valid = _valid_mask(features, valid_sizes)
         count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-        scale = valid / (self.block_size or count.sqrt()) if self.coupled else valid
+        divide = scaled and self.coupled
+        scale = valid / (self.block_size or count.sqrt()) if divide else valid
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         features = (features - mean) * (torch.rsqrt(variance + 1e-5) * valid)
 

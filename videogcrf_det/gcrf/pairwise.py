@@ -49,8 +49,8 @@ def pairwise_objective(
     """The objective on random pairs of annotated positions of a clip.
 
     Args:
-        embeddings: (V, D, L P), as VideoGCRF.embeddings gives them, label by label. They are
-            multiplied by sqrt(P), which the layer divided them by.
+        embeddings: (V, D, L P), label by label, as VideoGCRF.embeddings gives them if they are not
+            to be scaled: what two labels say of each other does not depend on the size of a frame.
         labels: (V, P) labels, negative where there is none: no such position is drawn.
         num_pairs: S, at most; fewer where there are no two positions to pair.
         coupling: None for pairs within frames (spatial embeddings); W (V, V) for pairs of
@@ -71,6 +71,6 @@ def pairwise_objective(
     frames = torch.stack([frames // num_frames, frames % num_frames], 1).to(labels.device)
     # a position of each frame, uniformly among its annotated ones
     positions = torch.multinomial((labels >= 0).float()[frames.flatten()], 1).view(-1, 2)
-    per_position = embeddings.unflatten(2, (-1, num_positions)) * num_positions**0.5  # (V, D, L, P)
+    per_position = embeddings.unflatten(2, (-1, num_positions))  # (V, D, L, P)
     first, second = (per_position[frames[:, side], :, :, positions[:, side]] for side in (0, 1))
     return pairwise_loss(first, second, labels[frames, positions])

@@ -209,10 +209,9 @@ class VideoSegmentor(nn.Module):
     def _pairwise(
         self, features: dict[str, Tensor], images: ImageList, labels: Tensor, lengths: list[int]
     ) -> dict[str, PairwiseResult]:
-        """The pairwise objective, mean over the clips (accuracy: those with pairs); labels
-        (M, H, W)."""
+        """The pairwise objective, mean over the clips that have pairs; labels (M, H, W)."""
         source = features[self.embedding_feature]
-        embedded = self.crf.embeddings(source, self._cells(images, source))
+        embedded = self.crf.embeddings(source, self._cells(images, source), scaled=False)
         at_cells = F.interpolate(labels[:, None].float(), source.shape[2:], mode="nearest-exact")
         cells = at_cells.long().flatten(1)
         cells[cells == self.ignore_label] = -1
@@ -226,10 +225,9 @@ class VideoSegmentor(nn.Module):
                 pairwise_objective(*part, self.num_pairs, coupling)
                 for part, coupling in zip(parts, couplings, strict=True)
             ]
-            found[name] = PairwiseResult(
-                torch.stack([result.loss for result in results]).mean(),
-                torch.stack([result.accuracy for result in results]).nanmean(),
-            )
+            loss, accuracy = (torch.stack(values) for values in zip(*results, strict=True))
+            count = accuracy.isfinite().sum().clamp(min=1)  # losses of no pairs are 0
+            found[name] = PairwiseResult(loss.sum() / count, accuracy.nanmean())
         return found
 
     def _labels(self, frames: list[Frame]) -> Tensor:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from video_tracking.davis import VOID, Record, read_ids, read_object_mask
 from video_tracking.measures import region_similarity
+from videogcrf_det.data import load_videos
+from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import VideoWriter
@@ -35,18 +36,19 @@ def compare_results(
 
     Args:
         dataset: a registered data set of davis.py.
-        results: name -> folder with indexed PNGs, ``<folder>/<sequence>/00000.png``.
+        results: name -> folder with indexed PNGs, ``<folder>/<sequence>/00000.png``; of
+            DAVIS-2016 also with any other value than 0 on the object.
         output: a folder, gets ``<sequence>.mp4``.
         sequences: which; all if there are none.
         fps: frames a second.
 
     Raises:
-        InputError: a sequence or a result is missing.
+        InputError: a sequence or a result is missing, or a result does not fit its frame.
 
     Returns:
         the videos.
     """
-    known = _by_sequence(DatasetCatalog.get(dataset))
+    known = _by_sequence([frame for video in load_videos(dataset) for frame in video["frames"]])
     for name in sequences:
         if name not in known:
             raise InputError(f"{dataset} has no sequence {name!r}, only {', '.join(known)}")
@@ -76,7 +78,9 @@ def draw_frame(objects: Sequence[Record], results: Mapping[str, str | Path]) -> 
     panels = []
     for name, folder in results.items():
         ids = read_ids(Path(folder, frame["sequence"], Path(frame["file_name"]).stem + ".png"))
-        masks = np.stack([ids == (record["object_id"] or 1) for record in objects])
+        # where there is one object, results may be 0 and 255 like the masks
+        keys = [record["object_id"] for record in objects]
+        masks = np.stack([ids > 0 if key is None else ids == key for key in keys])
         drawn = draw_instances(image, masks, range(len(masks)))
         panels.append((name + _score(objects, masks), drawn))
     return tile(panels)
@@ -98,6 +102,12 @@ def _require(folder: Path, frames: Sequence[Sequence[Record]]) -> None:
             raise InputError(
                 f"{file} does not exist: evaluate the model with train_net.py --eval-only, or name "
                 "a folder that has all frames of the sequence"
+            )
+        size, _ = image_header(file)
+        if size != (objects[0]["width"], objects[0]["height"]):
+            raise InputError(
+                f"{file} has {size[0]}x{size[1]} pixels, and its frame {objects[0]['width']}x"
+                f"{objects[0]['height']}: name results of the data set's own resolution"
             )
 
 

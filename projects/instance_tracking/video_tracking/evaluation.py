@@ -73,10 +73,8 @@ class TrackingEvaluator(DatasetEvaluator):
                 continue
             objects += found
             counts = counts.plus(pixels)
-            self.sequences[name] = {"tracking": _means(found)}
-        results = _means(objects)
-        results["J&F"] = (results["J"] + results["F"]) / 2
-        results["mIoU"] = 100 * counts.mean_iou()
+            self.sequences[name] = {"tracking": _figures(found, pixels)}
+        results = _figures(objects, counts)
         rows = [[n, f["tracking"]["J"], f["tracking"]["F"]] for n, f in self.sequences.items()]
         rows.append(["mean over objects", results["J"], results["F"]])
         table = tabulate(rows, ["sequence", "J", "F"], floatfmt=".1f", tablefmt="pipe")
@@ -125,9 +123,10 @@ class TrackingEvaluator(DatasetEvaluator):
         )
 
 
-def _means(objects: list[dict[str, float]]) -> dict[str, float]:
-    """Means over objects, in percent."""
-    return {
+def _figures(objects: list[dict[str, float]], pixels: PixelCounts) -> dict[str, float]:
+    """Means over objects, J&F, and the mean pixel IoU, in percent."""
+    means = {
         name: 100 * sum(found[name] for found in objects) / len(objects) if objects else math.nan
         for name in FIGURES
     }
+    return {**means, "J&F": (means["J"] + means["F"]) / 2, "mIoU": 100 * pixels.mean_iou()}

@@ -40,16 +40,40 @@ def test_panels_differ_where_the_methods_do(register, results):
     assert changed == pytest.approx((object_ids(3, 2) > 0).mean(), abs=0.08)
 
 
+def test_results_of_one_object_may_be_0_and_255(register, tmp_path):
+    record = next(r for r in DatasetCatalog.get(register("2016")) if r["frame_id"] == 3)
+    ids = object_ids(3, 1)
+    for name, value in ("ours", 1), ("theirs", 255):
+        write_ids(tmp_path / name / "roll/00003.png", ids * value)
+    ours, theirs = (draw_frame([record], {"same": tmp_path / n}) for n in ("ours", "theirs"))
+    assert np.array_equal(ours, theirs)
+
+
+def remove(file):
+    file.unlink()
+
+
+def shrink(file):
+    write_ids(file, object_ids(2, 2)[::2, ::2])
+
+
+def keep(file):
+    pass
+
+
 @pytest.mark.parametrize(
-    ("sequences", "spoil", "words"),
+    ("dataset", "sequences", "spoil", "words"),
     [
-        (["bear"], False, "has no sequence 'bear', only pair"),
-        ([], True, r"blind/pair/00002\.png does not exist: evaluate the model"),
+        (None, ["bear"], keep, "has no sequence 'bear', only pair"),
+        (None, [], remove, r"blind/pair/00002\.png does not exist: evaluate the model"),
+        (None, [], shrink, r"00002\.png has 32x24 pixels, and its frame 64x48: name results"),
+        ("davis_2018", [], keep, "'davis_2018' is not registered: use another, such as"),
     ],
 )
-def test_bad_input(register, results, tmp_path, sequences, spoil, words):
-    if spoil:
-        (results["blind"] / "pair/00002.png").unlink()
+def test_bad_input(register, results, tmp_path, dataset, sequences, spoil, words):
+    spoil(results["blind"] / "pair/00002.png")
     with pytest.raises(InputError, match=words):
-        compare_results(register("2017"), results, tmp_path / "videos", sequences=sequences)
+        compare_results(
+            dataset or register("2017"), results, tmp_path / "videos", sequences=sequences
+        )
     assert not (tmp_path / "videos").exists()

@@ -8,6 +8,7 @@ from detectron2.utils.events import EventStorage
 
 from tests.projects.semantic_segmentation.tiny import VOID, frame_of, label_map
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf.pairwise import pairwise_objective
 
 
 def make(make_cfg, phase="joint", *opts):
@@ -130,8 +131,8 @@ def test_pairs_are_not_drawn_where_there_is_no_label(make_cfg):
     seen = []
     original = model.crf.embeddings
 
-    def without(*args):
-        found = original(*args)
+    def without(*args, **options):
+        found = original(*args, **options)
         outside = torch.ones(6, 8, dtype=torch.bool)
         outside[3:, 4:] = False
         for embeddings in (found.spatial, found.temporal):
@@ -143,6 +144,29 @@ def test_pairs_are_not_drawn_where_there_is_no_label(make_cfg):
     found = model.pairwise(clip)
     assert seen[0].isnan().any()
     assert all(result.loss.isfinite() for result in found.values())
+
+
+def test_couplings_that_the_objective_sees_do_not_depend_on_padding(make_cfg, monkeypatch):
+    """A clip beside a wider one: its embeddings are multiplied by what the layer divides them by,
+    the root of its own 6 x 8 positions."""
+    model = make(make_cfg, "pairwise")
+    seen, embeddings = [], []
+    original = model.crf.embeddings
+
+    def scaled(features, sizes, **options):
+        embeddings.extend(original(features, sizes)[:2])
+        return original(features, sizes, **options)
+
+    def objective(found, *args):
+        seen.append(found)
+        return pairwise_objective(found, *args)
+
+    monkeypatch.setattr(model.crf, "embeddings", scaled)
+    monkeypatch.setattr("videogcrf_det.segmentation.segmentor.pairwise_objective", objective)
+    wide = {"image": torch.zeros(3, 48, 192), "sem_seg": torch.full((48, 192), VOID)}
+    losses(model, [frame(0)], [wide])
+    for found, expected in zip(seen[::2], embeddings, strict=True):  # each of both clips
+        assert torch.allclose(found, expected[:1] * 48**0.5)
 
 
 def test_windows_average_to_the_plain_result_where_they_cover_the_video(make_cfg):
