@@ -1,8 +1,12 @@
 """Every key that VideoGCRF adds to a detectron2 config."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from detectron2.config import CfgNode as CN
+
+from videogcrf_det.errors import InputError
 
 
 def add_videogcrf_config(cfg: CN) -> None:
@@ -118,3 +122,23 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
         "rtol": options.RTOL,
         "max_iters": options.MAX_ITERS,
     }
+
+
+@contextlib.contextmanager
+def wrong_options_named() -> Iterator[None]:
+    """Have what VideoGCRF says of its arguments name the part of the config that they come from."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None
+
+
+def check_windows(num_frames: int, window_step: int) -> None:
+    """Raise InputError unless windows of so many frames can advance by such a step."""
+    if num_frames < 1:
+        raise InputError(f"INPUT.CLIP.NUM_FRAMES must be at least 1, got {num_frames}")
+    if not 1 <= window_step <= num_frames:
+        raise InputError(
+            f"TEST.WINDOW_STEP must be from 1 to INPUT.CLIP.NUM_FRAMES = {num_frames}, "
+            f"got {window_step}"
+        )

@@ -8,7 +8,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
-from videogcrf_det.config import gcrf_options
+from videogcrf_det.config import gcrf_options, wrong_options_named
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import VideoGCRF
 
@@ -139,7 +139,5 @@ def build_video_gcrf_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VideoGCRF
             "backbone: use, for example, build_resnet_backbone or build_resnet_fpn_backbone"
         )
     bottom_up = BACKBONE_REGISTRY.get(options.BACKBONE_NAME)(cfg, input_shape)
-    try:
+    with wrong_options_named():
         return VideoGCRFBackbone(bottom_up, options.IN_FEATURES, **gcrf_options(cfg))
-    except ValueError as error:
-        raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None

@@ -12,6 +12,7 @@ from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
+from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, average_windows
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
@@ -59,13 +60,7 @@ class ClipRCNN(GeneralizedRCNN):
             rcnn_options: keyword arguments of GeneralizedRCNN.
         """
         super().__init__(**rcnn_options)
-        if num_frames < 1:
-            raise InputError(f"INPUT.CLIP.NUM_FRAMES must be at least 1, got {num_frames}")
-        if not 1 <= window_step <= num_frames:
-            raise InputError(
-                f"TEST.WINDOW_STEP must be from 1 to INPUT.CLIP.NUM_FRAMES = {num_frames}, "
-                f"got {window_step}"
-            )
+        check_windows(num_frames, window_step)
         self.num_frames = num_frames
         self.window_step = window_step
         self.restoration_weight = restoration_weight

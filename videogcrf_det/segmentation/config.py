@@ -14,9 +14,9 @@ def add_segmentation_config(cfg: CN) -> None:
     add_videogcrf_config(cfg)
     add_deeplab_config(cfg)
     # ---- the network -----------------------------------------------------------------------------
-    # Unaries come from MODEL.SEM_SEG_HEAD, whose NAME is in detectron2's SEM_SEG_HEADS_REGISTRY and
-    # whose NUM_CLASSES are the labels; embeddings from the one feature in
-    # MODEL.VIDEO_GCRF.IN_FEATURES.
+    # Unaries come from MODEL.SEM_SEG_HEAD, whose NUM_CLASSES are the labels, and whose NAME is
+    # "SegmentationHead", "GivenUnaries", or a registered one that is called like these; embeddings
+    # from the one feature in MODEL.VIDEO_GCRF.IN_FEATURES.
     cfg.MODEL.SEM_SEG_HEAD.NAME = "SegmentationHead"
     # Of SegmentationHead: bins of the pyramid pooling before the classifier, on the last of
     # IN_FEATURES. [1, 2, 3, 6] as in PSPNet; []: none.
@@ -46,7 +46,7 @@ def add_segmentation_config(cfg: CN) -> None:
     cfg.TEST.SCALES = [1.0]
     # Segment mirrored frames as well.
     cfg.TEST.FLIP = False
-    # Post-process every frame with a DenseCRF on its colours (needs the extra "benchmark").
+    # Post-process every frame with a DenseCRF on its colours (needs pydensecrf2).
     cfg.TEST.DENSE_CRF = CN({"ENABLED": False, "ITERATIONS": 10})
     # Its kernels, of positions, and of positions and colours: standard deviations in pixels and
     # grey levels, and weights. For frames of about 500 pixels; smaller ones need smaller values.

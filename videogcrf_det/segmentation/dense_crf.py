@@ -74,5 +74,5 @@ def _load_library() -> Any:
     except ImportError:
         raise InputError(
             "TEST.DENSE_CRF needs pydensecrf2, which is not installed: run "
-            "`pip install -e '.[benchmark]'`, or set TEST.DENSE_CRF.ENABLED False"
+            "`pip install pydensecrf2`, or set TEST.DENSE_CRF.ENABLED False"
         ) from None

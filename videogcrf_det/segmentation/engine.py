@@ -19,7 +19,7 @@ from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise
-from videogcrf_det.segmentation.phases import final_model, is_evaluated, phase_cfg
+from videogcrf_det.segmentation.phases import final_model, is_evaluated, phase_cfg, phase_folder
 
 
 class PhaseTrainer(VideoTrainer):
@@ -80,7 +80,7 @@ def run_phases(
     ``--resume``. Phase "unary" can be evaluated where it is not trained, with given unaries.
 
     Returns:
-        the results of the last phase; empty except in the main process.
+        the results of the last phase that was run; empty except in the main process.
 
     Raises:
         InputError: ``cfg`` has no such phase, or the one before it has not been trained.
@@ -93,6 +93,11 @@ def run_phases(
     for phase in names if args.phase == "all" else [args.phase]:
         trained = args.phase == "all" and final_model(cfg, phase).is_file()
         if trained and is_evaluated(cfg, phase) and not args.eval_only:
+            if comm.is_main_process():
+                print(
+                    f"phase {phase} is done: its results are in {phase_folder(cfg, phase)}; to "
+                    "train it again, remove that folder and those of the phases after it"
+                )
             continue
         eval_only = trained or args.eval_only
         results = run_phase(trainer, phase_cfg(cfg, phase, eval_only), args, eval_only)

@@ -22,7 +22,7 @@ from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from videogcrf_det.config import gcrf_options
+from videogcrf_det.config import check_windows, gcrf_options, wrong_options_named
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, VideoGCRF, average_windows
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
@@ -86,6 +86,9 @@ class VideoSegmentor(nn.Module):
         super().__init__()
         if phase not in PHASES:
             raise InputError(f"MODEL.PHASE {phase!r} is none of {', '.join(PHASES)}: name one")
+        check_windows(num_frames, window_step)
+        if not scales or min(scales) <= 0:
+            raise InputError(f"TEST.SCALES {list(scales)} are not scales above 0: try [1.0]")
         assert (crf is None) == (phase == "unary")
         self.backbone = backbone
         self.head: Any = head
@@ -101,9 +104,11 @@ class VideoSegmentor(nn.Module):
         self.ignore_label = ignore_label
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
-        if phase == "pairwise":
-            for module in (backbone, head):
-                module.requires_grad_(False)
+        if crf is not None and phase == "pairwise":  # nothing else has gradients then
+            self.requires_grad_(False)
+            for branch in (crf.spatial, crf.temporal):
+                if branch is not None:
+                    branch.requires_grad_(True)
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -113,23 +118,30 @@ class VideoSegmentor(nn.Module):
         """Arguments of the constructor from a config."""
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
+        if len(cfg.MODEL.VIDEO_GCRF.IN_FEATURES) != 1:
+            raise InputError(
+                f"MODEL.VIDEO_GCRF.IN_FEATURES {cfg.MODEL.VIDEO_GCRF.IN_FEATURES} is not one "
+                "feature: embeddings of the last layer come from one, ['res4'] for example"
+            )
         (embedding_feature,) = cfg.MODEL.VIDEO_GCRF.IN_FEATURES
         if embedding_feature not in shapes:
             raise InputError(
                 f"the backbone has no feature {embedding_feature!r}, only {', '.join(shapes)}: add "
                 "it to MODEL.RESNETS.OUT_FEATURES"
             )
+        crf = None
+        if cfg.MODEL.PHASE != "unary":
+            with wrong_options_named():
+                crf = VideoGCRF(
+                    shapes[embedding_feature].channels,
+                    layout="per_label",
+                    num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+                    **gcrf_options(cfg),
+                )
         return {
             "backbone": backbone,
             "head": build_sem_seg_head(cfg, shapes),
-            "crf": None
-            if cfg.MODEL.PHASE == "unary"
-            else VideoGCRF(
-                shapes[embedding_feature].channels,
-                layout="per_label",
-                num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
-                **gcrf_options(cfg),
-            ),
+            "crf": crf,
             "embedding_feature": embedding_feature,
             "phase": cfg.MODEL.PHASE,
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
@@ -234,6 +246,11 @@ class VideoSegmentor(nn.Module):
         """(M, H, W), the size of the padded images."""
         for frame in frames:
             name = str(frame.get("file_name", "a frame"))
+            if "sem_seg" not in frame:
+                raise InputError(
+                    f"{name} has no label for every pixel: name a data set that has them in "
+                    "DATASETS, such as camvid_train or davis_person_semantic_train"
+                )
             check_labels(frame["sem_seg"], self.head.num_classes, self.ignore_label, name)
         return self._pad([frame["sem_seg"] for frame in frames], self.ignore_label).tensor
 

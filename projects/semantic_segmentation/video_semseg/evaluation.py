@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.segmentation import check_labels, write_evaluation
 
@@ -24,13 +26,13 @@ class VideoSemSegEvaluator(SemSegEvaluator):
             dataset_name: a registered data set.
             output_dir: folder for the segmentation; None: it is not written.
         """
-        super().__init__(dataset_name, output_dir=output_dir, sem_seg_loading_fn=self._read_labels)
+        if not all("sem_seg_file_name" in record for record in DatasetCatalog.get(dataset_name)):
+            raise InputError(
+                f"{dataset_name} has no label for every pixel, which mean IoU needs: name a data "
+                "set that has in DATASETS.TEST, such as camvid_test or davis_person_semantic_val"
+            )
+        super().__init__(dataset_name, output_dir=output_dir)
         self._compute_boundary_iou = False
-
-    def _read_labels(self, path: str, dtype: Any = int) -> NDArray[np.integer]:
-        labels = read_image(path, "L")[..., 0].astype(dtype)
-        check_labels(labels, self._num_classes, self._ignore_label, path)
-        return labels
 
     def reset(self) -> None:
         """Forget everything."""
@@ -42,10 +44,22 @@ class VideoSemSegEvaluator(SemSegEvaluator):
         for video, segmented in zip(inputs, outputs, strict=True):
             before = self._conf_matrix.copy()
             for record, output in evaluated_frames(video, segmented):
-                super().process([record], [output])
+                self._process_frame(record, output["sem_seg"].argmax(0).cpu().numpy())
             name = str(video["video_name"])
             found = self._conf_matrix - before
             self.of_sequences[name] = self.of_sequences.get(name, 0) + found
+
+    def _process_frame(self, record: dict[str, Any], found: NDArray[np.integer]) -> None:
+        path = record["sem_seg_file_name"]
+        labels = read_image(path, "L")[..., 0].astype(int)
+        check_labels(labels, self._num_classes, self._ignore_label, path)
+        labels[labels == self._ignore_label] = self._num_classes
+        counts = np.bincount(
+            found.ravel() * len(self._conf_matrix) + labels.ravel(),
+            minlength=self._conf_matrix.size,
+        )
+        self._conf_matrix += counts.reshape(self._conf_matrix.shape)
+        self._predictions.extend(self.encode_json_sem_seg(found, record["file_name"]))
 
     def evaluate(self) -> Figures:
         """The figures of detectron2, in percent, and mIoU by sequence; empty but in the main

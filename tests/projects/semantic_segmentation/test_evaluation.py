@@ -89,10 +89,24 @@ def test_the_file(room, tmp_path):
 
 def test_labels_that_there_are_not_are_named(room, tmp_path):
     path = tmp_path / "wrong.png"
-    Image.fromarray(np.full((4, 4), 7, np.uint8)).save(path)
+    Image.fromarray(np.full((48, 64), 7, np.uint8)).save(path)
     evaluator = VideoSemSegEvaluator(room)
+    evaluator.reset()
+    record = {**DatasetCatalog.get(room)[0], "sem_seg_file_name": str(path)}
+    video = {"video_name": "a", "records": [record]}
     with pytest.raises(InputError, match=r"wrong.png hold 7, but there are 0 to 2"):
-        evaluator.sem_seg_loading_fn(str(path), dtype=int)
+        evaluator.process([video], [[{"sem_seg": one_hot(perfect()[0])}]])
+
+
+def test_a_data_set_of_instances(mini_data):
+    with pytest.raises(InputError, match=f"{mini_data['val']} has no label for every pixel"):
+        VideoSemSegEvaluator(mini_data["val"])
+
+
+def test_a_data_set_of_other_labels(make_cfg):
+    cfg = make_cfg("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 4)
+    with pytest.raises(InputError, match=r"has 3 labels and the model .*NUM_CLASSES 4: set that"):
+        SemanticTrainer.build_evaluator(cfg, cfg.DATASETS.TEST[0])
 
 
 def test_pairwise_accuracy_of_a_field_that_knows_the_labels(make_cfg):
@@ -105,13 +119,14 @@ def test_pairwise_accuracy_of_a_field_that_knows_the_labels(make_cfg):
     assert unknown["chance"] == pytest.approx(100 / 9)
     state = torch.get_rng_state()
 
-    def oracle(features, valid_sizes=None):
+    def oracle(features, valid_sizes, scaled):
         # a common vector, shorter for the label that a cell has
         labels = torch.stack(seen.pop(0))[:, None].float()
         labels = torch.nn.functional.interpolate(labels, features.shape[2:], mode="nearest-exact")
         known = one_hot(labels[:, 0].long().clamp(max=2).numpy().reshape(len(labels), -1))
         length = 5 - 4 * known.permute(1, 0, 2).flatten(1)  # (V, L P)
-        embeddings = length[:, None] / features.shape[2:].numel() ** 0.5
+        embeddings = length[:, None]
+        assert not scaled
         return Embeddings(embeddings, embeddings)
 
     frames = [frame for batch in videos for video in batch for frame in video["frames"]]

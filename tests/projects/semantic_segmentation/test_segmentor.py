@@ -267,8 +267,29 @@ def test_labels_that_there_are_not_are_named(make_cfg):
         (["MODEL.PHASE", "all"], "MODEL.PHASE 'all' is none of unary, pairwise, joint"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"], "no feature 'p3', only res4, res5"),
         (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2']"], "no feature 'p2', only res4, res5"),
+        (["MODEL.VIDEO_GCRF.IN_FEATURES", "['res4', 'res5']"], r"'res5'\] is not one feature"),
+        (["MODEL.VIDEO_GCRF.LAMBDA", -1.0], r"in MODEL\.VIDEO_GCRF: lam must be above 0, got -1"),
+        (["MODEL.VIDEO_GCRF.PAIRWISE", "difference"], r"in MODEL\.VIDEO_GCRF: pairwise 'differ"),
+        (["TEST.WINDOW_STEP", 4], r"TEST\.WINDOW_STEP must be from 1 to .*_FRAMES = 3, got 4"),
+        (["TEST.SCALES", "[]"], r"TEST\.SCALES \[\] are not scales above 0"),
+        (["TEST.SCALES", "[1.0, 0.0]"], r"TEST\.SCALES \[1\.0, 0\.0\] are not scales above 0"),
     ],
 )
 def test_bad_configs(make_cfg, opts, words):
     with pytest.raises(InputError, match=words):
         build_model(make_cfg(*opts))
+
+
+def test_frames_without_labels_are_named(make_cfg):
+    bare = frame(0, file_name="street.png")
+    del bare["sem_seg"]
+    with pytest.raises(InputError, match=r"street.png has no label for every pixel: name a data"):
+        losses(make(make_cfg), [bare])
+
+
+def test_the_pairwise_phase_trains_nothing_without_a_gradient(make_cfg):
+    """Several processes would wait for it."""
+    opts = ["MODEL.VIDEO_GCRF.FUSION", "residual", "MODEL.VIDEO_GCRF.LEARN_LAMBDA", True]
+    model = make(make_cfg, "pairwise", *opts)
+    sum(losses(model, [frame(0), frame(1)]).values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

@@ -36,11 +36,11 @@ def label_map(number):
     return labels
 
 
-def frame_of(number):
+def frame_of(number, noise_seed=0):
     """A frame (48, 64, 3), RGB: the labels in plain colours, and noise."""
     colours = np.zeros((256, 3))
     colours[:3], colours[VOID] = [(120, 120, 120), (220, 60, 60), (60, 60, 220)], 30
-    noise = np.random.default_rng(number).normal(0, 8, (48, 64, 3))
+    noise = np.random.default_rng(number + noise_seed).normal(0, 8, (48, 64, 3))
     return (colours[label_map(number)] + noise).clip(0, 255).astype(np.uint8)
 
 
