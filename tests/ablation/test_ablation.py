@@ -165,11 +165,18 @@ def test_a_changed_command_stops(folder, write):
 
 def test_overrides(folder, write):
     """Those of the call win over the table's, those of a row over both."""
-    path = write(opts={"X": 1, "Y": 1, "Z": [1, "a"]}, rows=[row("A", 10)])
+    opts = {"X": 1, "Y": 1, "Z": [1, "a"], "FROM": "{output}/A"}
+    path = write(opts=opts, rows=[row("A", 10)])
     run = plan_runs(load_table(path), {"X": "2", "VALUE": "3"})[0]
     words = " ".join(run.command)
-    assert words.endswith("--resume X 2 Y 1 Z [1, 'a'] VALUE 10 SEED 0 OUTPUT_DIR out/A/seed0")
-    for opts, sentence in ((["X"], "1 words"), (["SEED", "1"], "--opts sets SEED.*seeds")):
+    assert words.endswith(
+        "--resume X 2 Y 1 Z [1, 'a'] FROM out/A VALUE 10 SEED 0 OUTPUT_DIR out/A/seed0"
+    )
+    for opts, sentence in (
+        (["X"], "1 words"),
+        (["SEED", "1"], "--opts sets SEED.*seeds"),
+        (["FROM", "b"], r"--opts sets FROM, which is '\{output\}/A' in .*table.yaml, so that rows"),
+    ):
         with pytest.raises(InputError, match=sentence):
             run_ablation(path, opts=opts)
     run_ablation(path, opts=["X", "2"], output="elsewhere")

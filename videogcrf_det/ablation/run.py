@@ -52,6 +52,13 @@ def run_ablation(
         raise InputError(f"--opts has {len(opts)} words, where pairs of KEY VALUE are needed")
     overrides = dict(zip(opts[::2], opts[1::2], strict=True))
     check_opts(overrides, "--opts")
+    for key in overrides:
+        shared = table.opts.get(key)
+        if isinstance(shared, str) and "{" in shared:
+            raise InputError(
+                f"--opts sets {key}, which is {shared!r} in {path}, so that rows share what one of "
+                "them trains: change it there"
+            )
     runs = plan_runs(table, overrides)
     chosen = _choose(runs, [*rows, *redo]) if rows else runs
     remade = _choose(runs, redo)

@@ -57,7 +57,8 @@ def mix_videos(records: list[Record]) -> list[Record]:
     """The same frames in videos whose successive frames come from different videos.
 
     For comparisons: what a context of such frames brings cannot be due to time. Video k of the
-    result has, of the videos whose frames are of one size, frame t of video k + t.
+    result has, of the videos whose frames are of one size, frame t of video k + t. Of two videos
+    every other frame is then still the same one's: take more of them.
 
     Args:
         records: dataset dicts with ``video_id`` and ``frame_id``; still images stay as they are.
