@@ -54,9 +54,8 @@ def test_commands(path):
 def test_camvid(name):
     """Equally many frames, the same unaries, and the context that the row is called by."""
     found = {run.row.name: (args, cfg) for run, args, cfg in read(PROJECT / f"{name}.yaml")}
-    assert [row for row in found if row != "base, trained on"] == [
-        *("base", "DenseCRF", "spatial", "2 frames", "3 frames")
-    ]
+    rows = ["base", "DenseCRF", "spatial", "2 frames", "3 frames"]
+    assert [row for row in found if row in rows] == rows
     unaries = found["base"][1].PHASES.UNARY.OUTPUT_DIR
     context = {"spatial": (1, 0), "2 frames": (2, 128), "3 frames": (3, 128)}
     for row, expected in context.items():
