@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from videogcrf_det.data.datasets import load_video_coco_json
+from videogcrf_det.data.davis_folder import BAD_IMAGE
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
@@ -73,5 +74,5 @@ def _write(source: Path, target: Path, rng: np.random.Generator | None) -> None:
             shutil.copyfile(source, target)
         else:
             degrade_file(source, target, rng)
-    except OSError as error:
+    except BAD_IMAGE as error:
         raise InputError(f"{source} cannot be read ({error}): give --images its folder") from error
