@@ -85,9 +85,6 @@ def add_videogcrf_config(cfg: CN) -> None:
     # True: what is not a random field stays as MODEL.WEIGHTS has it. Gives a temporal context to a
     # detector that is not to change otherwise, in less time.
     cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
-    # Weight of a loss that detectors do not have: the share that couplings leave of the squared
-    # error of the features of degraded frames (INPUT.CLIP.DEGRADED). 1.0, for one.
-    cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT = 0.0
     # False: no position sees another one, with the same layers and as many weights. For comparisons
     # that ask what couplings are worth.
     cfg.MODEL.VIDEO_GCRF.COUPLED = True

@@ -101,7 +101,7 @@ class ClipDatasetMapper(FrameMapper):
 
     Random transforms are drawn once a clip, on its first frame, and applied to all of its frames.
     The result has ``video_id``, ``width``, ``height`` and ``frames``, each as the stock mapper
-    makes it. A frame that has been degraded has what it was before as ``clear_image``.
+    makes it.
     """
 
     @configurable
@@ -147,13 +147,8 @@ class ClipDatasetMapper(FrameMapper):
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
         if rng.random() >= self.degraded:
             return frame
-        image = frame["image"]
-        pixels = degrade(np.ascontiguousarray(image.permute(1, 2, 0)), rng)
-        return {
-            **frame,
-            "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
-            "clear_image": image,
-        }
+        pixels = degrade(np.ascontiguousarray(frame["image"].permute(1, 2, 0)), rng)
+        return {**frame, "image": torch.from_numpy(pixels).permute(2, 0, 1).contiguous()}
 
 
 class _DrawOnce:

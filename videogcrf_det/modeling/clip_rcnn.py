@@ -16,7 +16,6 @@ from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, average_windows
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
-from videogcrf_det.modeling.restoration import restoration_loss
 
 Frame = dict[str, Any]
 
@@ -46,7 +45,6 @@ class ClipRCNN(GeneralizedRCNN):
         *,
         num_frames: int = 4,
         window_step: int = 1,
-        restoration_weight: float = 0.0,
         freeze_detector: bool = False,
         **rcnn_options: Any,
     ) -> None:
@@ -54,8 +52,6 @@ class ClipRCNN(GeneralizedRCNN):
         Args:
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next, from 1 to ``num_frames``.
-            restoration_weight: of restoration_loss, where training frames have a ``clear_image``
-                and features are coupled.
             freeze_detector: train the weights of VideoGCRFs alone.
             rcnn_options: keyword arguments of GeneralizedRCNN.
         """
@@ -63,7 +59,6 @@ class ClipRCNN(GeneralizedRCNN):
         check_windows(num_frames, window_step)
         self.num_frames = num_frames
         self.window_step = window_step
-        self.restoration_weight = restoration_weight
         if freeze_detector:
             if not isinstance(self.backbone, VideoGCRFBackbone):
                 raise InputError(
@@ -81,7 +76,6 @@ class ClipRCNN(GeneralizedRCNN):
             **super().from_config(cfg),
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
-            "restoration_weight": cfg.MODEL.VIDEO_GCRF.RESTORATION_WEIGHT,
             "freeze_detector": cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR,
         }
 
@@ -91,8 +85,8 @@ class ClipRCNN(GeneralizedRCNN):
         Args:
             batched_inputs: clips, each a dict with ``"frames"``: an iterable of dicts as
                 GeneralizedRCNN takes them (``image`` (3, H, W), ``height``, ``width``,
-                ``instances`` in training, and ``clear_image`` where it has been degraded), in
-                temporal order. Clips may differ in length, frames in size.
+                ``instances`` in training), in temporal order. Clips may differ in length, frames in
+                size.
 
         Returns:
             In training a dict of losses over all frames. In inference one entry per clip: a list
@@ -119,49 +113,16 @@ class ClipRCNN(GeneralizedRCNN):
         images = self.preprocess_image(frames)
         gt_instances = [frame["instances"].to(self.device) for frame in frames]
 
-        restoration_losses = {}
         if isinstance(self.backbone, VideoGCRFBackbone):
             lengths = [len(clip) for clip in clips]
-            uncoupled = self.backbone.bottom_up(images.tensor)
-            features = self.backbone.couple(uncoupled, lengths, images.image_sizes)
-            if self.restoration_weight:
-                loss = self._restoration_loss(frames, images, uncoupled, features, lengths)
-                restoration_losses["loss_restoration"] = self.restoration_weight * loss
+            features = self.backbone(images.tensor, lengths, images.image_sizes)
         else:
             features = self.backbone(images.tensor)
         proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
         _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(frames, proposals)
-        return {**detector_losses, **proposal_losses, **restoration_losses}
-
-    def _restoration_loss(
-        self,
-        frames: list[Frame],
-        images: ImageList,
-        uncoupled: dict[str, Tensor],
-        coupled: dict[str, Tensor],
-        lengths: list[int],
-    ) -> Tensor:
-        """restoration_loss of the coupled features; zero if no frame has been degraded.
-
-        It trains the random fields alone: features are not to become what is easily restored.
-        """
-        names = self.backbone.gcrf
-        degraded = [index for index, frame in enumerate(frames) if "clear_image" in frame]
-        if not degraded:
-            return torch.stack([coupled[name].sum() for name in names]).sum() * 0
-        if any(uncoupled[name].requires_grad for name in names):
-            uncoupled = {name: uncoupled[name].detach() for name in names}
-            coupled = self.backbone.couple(uncoupled, lengths, images.image_sizes)
-        clear = {name: uncoupled[name].clone() for name in names}
-        seen = [{"image": frame.get("clear_image", frame["image"])} for frame in frames]
-        with torch.no_grad():
-            found = self.backbone.bottom_up(self.preprocess_image(seen).tensor[degraded])
-        for name in names:
-            clear[name][degraded] = found[name].to(clear[name].dtype)
-        sizes = {name: self.backbone.cells(name, images.image_sizes) for name in names}
-        return restoration_loss(coupled, uncoupled, clear, sizes)
+        return {**detector_losses, **proposal_losses}
 
     @torch.no_grad()
     def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
