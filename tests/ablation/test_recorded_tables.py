@@ -29,6 +29,6 @@ def test_recorded(path):
         for column in table.columns:
             mean, spread = (row[kind][column.heading] for kind in ("mean", "spread"))
             text = MISSING if mean is None else format(mean, column.format)
-            cells.append(text if spread is None else f"{text} ± {spread:{column.format}}")
+            cells.append(f"{text} ± {spread:{column.format}}" if spread else text)
         if row["runs"]:
             assert [name, *cells] in [line[: len(cells) + 1] for line in page], name

@@ -134,7 +134,7 @@ class Results:
         if summary is None:
             return MISSING
         text = format(summary.mean, column.format)
-        if summary.spread is not None:
+        if summary.spread:  # what is the same for all seeds has none
             text += f" ± {summary.spread:{column.format}}"
         return text
 
