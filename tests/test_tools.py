@@ -120,6 +120,10 @@ def test_one_process_trains_and_resumes(call, small, tmp_path):
     assert saved["iteration"] == 2
 
 
+# Eq. 2 as printed, with a lambda that leaves it without a unique solution
+INDEFINITE = ["MODEL.VIDEO_GCRF.SELF_COUPLING", "zero", "MODEL.VIDEO_GCRF.LAMBDA", "1e-6"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["config", "data"])
 def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
@@ -148,6 +152,7 @@ def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
         (["DATASETS.TRAIN", "('gone',)"], r"'gone' is not registered: use another, such as \w+"),
         (["MODEL.WEIGHTS", "gone.pth"], r"gone\.pth.*: check the path in MODEL\.WEIGHTS"),
         (["SOLVER.LR", "1"], r"Non-existent key: SOLVER\.LR"),
+        (INDEFINITE, r"not positive definite, .* with lam = 1e-06; .*MODEL\.VIDEO_GCRF\.LAMBDA"),
     ],
 )
 def test_bad_values(call, small, tmp_path, opts, sentence):

@@ -53,7 +53,10 @@ def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Names
 
 def _worker(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     _quieten()
-    work(args)
+    try:
+        work(args)
+    except InputError as error:
+        raise InputError(str(error)) from None  # launch_tool looks for this name
 
 
 def _sentence(error: Exception) -> str:

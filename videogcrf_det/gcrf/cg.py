@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from videogcrf_det.errors import InputError
 
-class IndefiniteError(ArithmeticError):
+
+class IndefiniteError(InputError, ArithmeticError):
     """The matrix is not positive definite: a direction p with p'Hp <= 0 came up."""
 
 

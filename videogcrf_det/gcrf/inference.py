@@ -161,14 +161,14 @@ def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None
     """Say what a solver stumbled over, and what to do about it."""
     try:
         yield
-    except (IndefiniteError, ValueError) as error:
+    except ValueError as error:
         named = ("unary", unary), ("spatial", operator.spatial), ("temporal", operator.temporal)
         for name, values in named:
             if not values.isfinite().all():
                 raise ValueError(
                     f"{name} holds values that are not finite: in training, lower the learning rate"
                 ) from None
-        if isinstance(error, ValueError):
+        if not isinstance(error, IndefiniteError):
             raise
         cure = "a larger lam (MODEL.VIDEO_GCRF.LAMBDA)"
         if coupling_root(operator.coupling).signs is None:
