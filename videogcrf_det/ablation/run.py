@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,14 +51,7 @@ def run_ablation(
     if len(opts) % 2:
         raise InputError(f"--opts has {len(opts)} words, where pairs of KEY VALUE are needed")
     overrides = dict(zip(opts[::2], opts[1::2], strict=True))
-    check_opts(overrides, "--opts")
-    for key in overrides:
-        shared = table.opts.get(key)
-        if isinstance(shared, str) and "{" in shared:
-            raise InputError(
-                f"--opts sets {key}, which is {shared!r} in {path}, so that rows share what one of "
-                "them trains: change it there"
-            )
+    _check_overrides(overrides, table, path)
     runs = plan_runs(table, overrides)
     chosen = _choose(runs, [*rows, *redo]) if rows else runs
     remade = _choose(runs, redo)
@@ -115,6 +108,17 @@ def write_table(table: Table, runs: Sequence[Run], command: str) -> str:
     with atomic_write(folder / "table.md") as path:
         path.write_text(markdown, encoding="utf-8")
     return markdown
+
+
+def _check_overrides(overrides: Mapping[str, str], table: Table, path: str | Path) -> None:
+    check_opts(overrides, "--opts")
+    for key in overrides:
+        shared = table.opts.get(key)
+        if isinstance(shared, str) and "{" in shared:
+            raise InputError(
+                f"--opts sets {key}, which is {shared!r} in {path}, so that rows share what one of "
+                "them trains: change it there"
+            )
 
 
 def _choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
