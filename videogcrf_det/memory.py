@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def forget_peak_memory() -> None:
-    """Have ``peak_memory`` count from now on, where the system can do that: Linux."""
+    """Have ``peak_memory`` count from now on, where the system lets us: Linux, unless sandboxed."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

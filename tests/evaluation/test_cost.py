@@ -11,6 +11,7 @@ from tests.conftest import CONFIG
 from videogcrf_det.engine import VideoTrainer, build_cfg
 from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import SpatioTemporalOperator, conjugate_gradient, gcrf_inference
+from videogcrf_det.memory import peak_memory
 
 
 class Doubler(nn.Module):
@@ -40,8 +41,8 @@ def test_frames_and_parameters():
     assert cost.frames == 4, "nothing is counted after the block"
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_memory_is_that_of_the_evaluation():
+    _skip_if_the_peak_is_never_forgotten()
     torch.ones(2**28, dtype=torch.uint8)  # given back at once
     with measure_cost(Doubler()) as cost:
         pass
@@ -49,6 +50,18 @@ def test_memory_is_that_of_the_evaluation():
     with measure_cost(Doubler()) as cost:
         torch.ones(2**27, dtype=torch.uint8)
     assert before + 100 < cost.figures()["peak_memory_mib"] < before + 200
+
+
+def _skip_if_the_peak_is_never_forgotten():
+    """Sandboxes mount /proc read-only, and not all systems have it."""
+    torch.ones(2**28, dtype=torch.uint8)
+    try:
+        before = peak_memory()
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        pytest.skip(f"the system does not count peaks of memory anew: {error}")
+    if peak_memory() == before:
+        pytest.skip("the system does not count peaks of memory anew")
 
 
 @pytest.mark.parametrize("solver", ["cg", "direct"])

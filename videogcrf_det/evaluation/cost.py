@@ -32,7 +32,8 @@ class Cost:
         """By name; None is what there is nothing of.
 
         ``seconds_per_frame`` counts reading the frames as well. ``peak_memory_mib`` is that of the
-        GPU, or of this process, in the evaluation, with what a training before it still holds.
+        GPU, or of this process, in the evaluation, with what a training before it still holds,
+        and with all that it has held where ``forget_peak_memory`` cannot do its work.
         """
         count = len(self.iterations)
         return {
