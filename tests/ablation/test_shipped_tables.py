@@ -116,6 +116,10 @@ def test_context():
         assert 12 <= cfg.PHASES.JOINT.IMS_PER_BATCH * int(row) <= 14
 
 
+def frames_seen(cfg):
+    return cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH * cfg.INPUT.CLIP.NUM_FRAMES
+
+
 @pytest.mark.parametrize("name", ["mini_davis_degraded", "davis_240p_degraded"])
 def test_degraded(name):
     """All rows start from what they say, see equally many frames, and differ in what they say."""
@@ -126,13 +130,11 @@ def test_degraded(name):
     found = {run.row.name: cfg for run, args, cfg in read(Path(f"tables/{name}.yaml"))}
     base = found.pop("base")
     after = found["4 frames, detector frozen"]
-    frames = after.SOLVER.IMS_PER_BATCH * after.INPUT.CLIP.NUM_FRAMES
     for row, cfg in found.items():
         start = base.OUTPUT_DIR.replace("base", starts.get(row, "base"))
         assert f"{start}/model_final.pth" == cfg.MODEL.WEIGHTS
         assert ("frozen" in row) == cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR
-        assert frames == cfg.SOLVER.IMS_PER_BATCH * cfg.INPUT.CLIP.NUM_FRAMES
-        assert after.SOLVER.MAX_ITER == cfg.SOLVER.MAX_ITER
+        assert frames_seen(cfg) == frames_seen(after)
         assert cfg.INPUT.CLIP.DEGRADED == base.INPUT.CLIP.DEGRADED == 0.4
         if not row.startswith(("base", "no couplings")):
             assert (1 if "spatial" in row else int(row[0])) == cfg.INPUT.CLIP.NUM_FRAMES
