@@ -316,6 +316,29 @@ def test_interrupted(folder, write, how):
 
 
 @pytest.mark.slow
+def test_two_processes_share_a_table(folder, write, capsys):
+    """Nothing is made twice, or removed while it is being made."""
+    path = write()
+    (folder / "hang").touch()
+    process = start_tool(folder, path)
+    while not (folder / "pid").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    (folder / "hang").unlink()
+    with pytest.raises(InputError, match="A, seed 0, is being made by another process"):
+        run_ablation(path, redo=["A"])
+    run_ablation(path)
+    assert "A, seed 0: another process is at it" in capsys.readouterr().out
+    assert table_md(folder)[1:] == [["A", "–"], ["B", "20.0"]]  # noqa: RUF001
+    process.terminate()
+    process.communicate(timeout=60)
+    run_ablation(path)
+    assert starts(folder, "A/seed0") == ["new", "again"]
+    assert starts(folder, "B/seed0") == ["new"]
+    assert table_md(folder)[1:] == [["A", "10.0"], ["B", "20.0"]]
+
+
+@pytest.mark.slow
 def test_failing_rows_end_with_2(folder, write):
     (folder / "broken").touch()
     process = start_tool(folder, write(rows=[row("A", 0), row("B", 1)]))

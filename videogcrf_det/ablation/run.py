@@ -32,7 +32,8 @@ def run_ablation(
     """Train and evaluate the rows of a table file, and write what they come to.
 
     ``table.md``, ``table.json``, plots and a page go to the table's folder after every run. Runs
-    that are done are left out, ones that were interrupted go on.
+    that are done are left out, ones that were interrupted go on, and ones that another process is
+    at are left to it.
 
     Args:
         path: the table file; see docs/ablation.md.
@@ -44,8 +45,8 @@ def run_ablation(
         table_only: train and remove nothing.
 
     Raises:
-        InputError: the table file is wrong, a row was made by another command, or a row failed,
-            which the others were not kept from running by.
+        InputError: the table file is wrong, a row was made by another command, a row to be made
+            anew is being made, or a row failed, which the others were not kept from running by.
     """
     table = load_table(path, output)
     if len(opts) % 2:
@@ -70,7 +71,7 @@ def run_ablation(
     if not table_only:
         for run in remade:
             if run.record is not None:  # nothing else is removed
-                shutil.rmtree(run.folder)
+                _remove(run)
         failed = _train(table, [run for run in chosen if run.state != "done"], write)
     print(write())
     if failed:
@@ -129,6 +130,13 @@ def _choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
     return [run for run in runs if run.row.name in names]
 
 
+def _remove(run: Run) -> None:
+    with run.claimed() as claimed:
+        if not claimed:
+            raise InputError(f"{run}, is being made by another process: let it end, or stop it")
+    shutil.rmtree(run.folder)
+
+
 def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[Run]:
     """Run what is due, with a line about each, and ``write`` the table after it.
 
@@ -140,7 +148,13 @@ def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[R
         for run in progress:
             progress.set_description(str(run))
             start = time.perf_counter()
-            error = execute(run)
+            with run.claimed() as claimed:
+                if not claimed:
+                    progress.write(f"{run}: another process is at it")
+                    continue
+                if run.state == "done":  # by another process, meanwhile
+                    continue
+                error = execute(run)
             if error is None:
                 column = table.plot
                 value = read_outcome(run, table.columns).values.get(column.heading)

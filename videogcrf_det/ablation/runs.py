@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import portalocker
+
 from videogcrf_det.ablation.schema import fill
 from videogcrf_det.ablation.table_file import Row, Table
 from videogcrf_det.errors import InputError
@@ -19,6 +21,7 @@ from videogcrf_det.files import atomic_write
 
 RECORD = "run.json"
 LOG = "output.log"
+LOCK = "run.lock"
 PATIENCE = 10  # seconds that an interrupted training has for its own end
 
 
@@ -77,6 +80,21 @@ class Run:
             f"({was or 'less'} in place of {now or 'less'}): take the change back, make the row "
             f"again with --redo {shlex.quote(self.row.name)}, or name another folder with --output"
         )
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Keep other processes from this run in the ``with`` block; False: one is at it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = portalocker.Lock(self.folder / LOCK, timeout=0, fail_when_locked=True)
+        try:
+            lock.acquire()
+        except portalocker.AlreadyLocked:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def write_record(self, finished: bool) -> None:
         """Write down the command, and whether it came to its end."""
