@@ -16,7 +16,7 @@ setup(
         "pycocotools>=2.0.4",
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
-        "portalocker>=2",
+        "portalocker>=2.3",
         "tqdm>=4.60",
         "matplotlib>=3.5",
         "jinja2>=3",
