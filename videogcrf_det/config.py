@@ -55,10 +55,11 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
     # "product": positions with similar embeddings inhibit each other, as in the paper.
     # "difference": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
-    # the temporal embeddings couple positions of one frame as well.
+    # the temporal embeddings couple positions of one frame as well, with SELF_COUPLING "psd".
     cfg.MODEL.VIDEO_GCRF.PAIRWISE = "product"
     # For "difference": positions are coupled to those in the same block of so many cells along each
-    # side, in all frames. 1: to the same place in other frames; 0: to all positions.
+    # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
+    # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
     cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
     # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
     cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
@@ -85,8 +86,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # True: what is not a random field stays as MODEL.WEIGHTS has it. Gives a temporal context to a
     # detector that is not to change otherwise, in less time.
     cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
-    # False: no position sees another one, with the same layers and as many weights. For comparisons
-    # that ask what couplings are worth.
+    # False: no position sees another one, with the same layers and as many weights, which scale the
+    # features of each instead. For comparisons that ask what couplings are worth.
     cfg.MODEL.VIDEO_GCRF.COUPLED = True
     # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
     # paper. "auto": the direct one, unless the shapes of the system favour the other.

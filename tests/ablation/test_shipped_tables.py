@@ -12,7 +12,7 @@ from video_tracking import add_tracking_config
 from videogcrf_det.ablation import load_table, plan_runs
 from videogcrf_det.config import add_videogcrf_config, gcrf_options
 from videogcrf_det.engine import build_cfg
-from videogcrf_det.gcrf import temporal_coupling
+from videogcrf_det.gcrf import VideoGCRF, temporal_coupling
 from videogcrf_det.segmentation import add_segmentation_config, phase_argument_parser
 
 PROJECT = Path("projects/semantic_segmentation/tables")
@@ -139,6 +139,11 @@ def test_degraded(name):
         if not row.startswith(("base", "no couplings")):
             assert (1 if "spatial" in row else int(row[0])) == cfg.INPUT.CLIP.NUM_FRAMES
         assert ("mixed" in row) == all("mixed" in name for name in cfg.DATASETS.TRAIN)
+    for row, cfg in found.items():
+        if "spatial" in row:  # positions of one frame see one another
+            field = VideoGCRF(8, **gcrf_options(cfg))
+            frame = torch.randn(1, 8, 6, 6)
+            assert (field.smooth(frame, field.embeddings(frame), [1]) - frame).abs().max() > 0.1
     weights = [
         sum(parameter.numel() for parameter in build_model(cfg).parameters())
         for row, cfg in found.items()

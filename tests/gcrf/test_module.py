@@ -315,6 +315,24 @@ def test_blocks_are_clips_of_their_own(size):
     assert (output - features).abs().max() > 0.3
 
 
+def test_differences_within_a_frame_alone():
+    """A frame by itself is averaged with itself as one of two would be."""
+    features, _ = inputs("shared", 1)
+    for size, decay in ((0, None), (2, None), (2, 3.0)):
+        options = {"block_size": size, "distance_decay": decay, "pairwise": "difference"}
+        module = make(**options)
+        output = module(features)
+        assert (output - features).abs().max() > 0.3
+        output.sum().backward()
+        assert all(parameter.grad.abs().max() > 0 for parameter in module.temporal.parameters())
+        strength = 1.0 if decay is None else math.exp(-1 / decay)
+        assert module.coupling(1).tolist() == [[pytest.approx(strength)]]
+        assert module.coupling(2)[0, 0] == module.coupling(1)[0, 0]
+        close(make(**options, self_coupling="zero")(features), features)
+    alone = make(block_size=1, pairwise="difference")  # with nobody else
+    close(alone(features), features)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_blocks_put_together_again(size):
     maps = torch.randn(2, 3, 4, 5, 7)

@@ -185,7 +185,12 @@ class VideoGCRF(nn.Module):
         """W (V, V) for clips of V frames, on the CPU."""
         log_decay = self.log_distance_decay
         decay = None if log_decay is None else log_decay.exp().cpu()
-        return temporal_coupling(num_frames, self.neighbourhood, self.self_coupling, decay)
+        # differences have no spatial terms of their own: a frame by itself is coupled to itself as
+        # one of two
+        least = 2 if self.pairwise == "difference" else 1
+        frames = max(num_frames, least)
+        weights = temporal_coupling(frames, self.neighbourhood, self.self_coupling, decay)
+        return weights[:num_frames, :num_frames]
 
     def forward(
         self,
