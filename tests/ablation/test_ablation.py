@@ -148,6 +148,18 @@ def test_a_result_of_an_interrupted_run_is_not_taken(folder, write):
     assert starts(folder, "B/seed0") == ["new"]
 
 
+def test_what_starts_from_a_row_is_made_again_with_it(folder, write):
+    start = "{output}/A/seed0/model.pth"
+    path = write(rows=[row("A", 1), {"name": "B", "opts": {"VALUE": 2, "START": start}}])
+    run_ablation(path, redo=["A"])  # nothing is there yet
+    with pytest.raises(InputError, match="B, seed 0, starts from what A, seed 0, trains: name 'B'"):
+        run_ablation(path, redo=["A"])
+    assert starts(folder, "A/seed0") == ["new"]
+    run_ablation(path, redo=["A", "B"])
+    run_ablation(path, redo=["B"])
+    assert starts(folder, "A/seed0") == starts(folder, "B/seed0") == ["new"]
+
+
 def test_a_changed_command_stops(folder, write):
     run_ablation(write())
     path = write(rows=[row("A", 10), row("B", 21)])
@@ -182,6 +194,33 @@ def test_overrides(folder, write):
     run_ablation(path, opts=["X", "2"], output="elsewhere")
     assert (folder / "elsewhere/table.md").exists()
     assert not (folder / "out").exists()
+
+
+def test_folders_and_results_of_no_use(folder, write):
+    path = write()
+    (folder / "file").touch()
+    with pytest.raises(InputError, match=r"folder file/out cannot be made .*name another with"):
+        run_ablation(path, output="file/out")
+    run_ablation(path)
+    (folder / "out/A/seed0/inference/fake/evaluation.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"evaluation.json cannot be read .*'A' again with --redo"):
+        run_ablation(path, table_only=True)
+
+
+@pytest.mark.slow
+def test_nohup(folder, write):
+    """A terminal that is closed does not end what was started to outlive it."""
+    path = write()
+    (folder / "hang").touch()
+    process = start_tool(folder, path, hangup=signal.SIG_IGN)
+    while not (folder / "pid").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.terminate()
+    process.communicate(timeout=60)
 
 
 def test_results_elsewhere(folder, write):
@@ -278,20 +317,23 @@ def test_page(folder, write):
     assert re.search(r"<code>python \S*train\.py --config-file \S*config\.yaml ", page)
 
 
-def start_tool(folder, *words):
+def start_tool(folder, *words, hangup=signal.SIG_DFL):
+    def set_signals():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which pytest may have been told to ignore
+        signal.signal(signal.SIGHUP, hangup)
+
     return subprocess.Popen(
         [sys.executable, str(TOOL), *map(str, words)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # which pytest may have been told to ignore
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=set_signals,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(folder, write, how):
     """The training ends as well, and the next call goes on with it."""
     path = write()
@@ -330,9 +372,13 @@ def test_two_processes_share_a_table(folder, write, capsys):
     run_ablation(path)
     assert "A, seed 0: another process is at it" in capsys.readouterr().out
     assert table_md(folder)[1:] == [["A", "–"], ["B", "20.0"]]  # noqa: RUF001
-    process.terminate()
+    process.kill()
     process.communicate(timeout=60)
     run_ablation(path)
+    assert "A, seed 0: another process is at it" in capsys.readouterr().out, "the training lives on"
+    os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+    while starts(folder, "A/seed0") == ["new"]:
+        run_ablation(path)
     assert starts(folder, "A/seed0") == ["new", "again"]
     assert starts(folder, "B/seed0") == ["new"]
     assert table_md(folder)[1:] == [["A", "10.0"], ["B", "20.0"]]

@@ -219,7 +219,10 @@ def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
 
 def _read(run: Run, path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no keys and values")
+        return content
     except (OSError, ValueError) as error:
         raise InputError(
             f"the result file {path} cannot be read ({error}): make the row {run.row.name!r} again "

@@ -46,7 +46,8 @@ def run_ablation(
 
     Raises:
         InputError: the table file is wrong, a row was made by another command, a row to be made
-            anew is being made, or a row failed, which the others were not kept from running by.
+            anew is being made, or others that stay start from it, or a row failed, which the others
+            were not kept from running by.
     """
     table = load_table(path, output)
     if len(opts) % 2:
@@ -56,10 +57,18 @@ def run_ablation(
     runs = plan_runs(table, overrides)
     chosen = _choose(runs, [*rows, *redo]) if rows else runs
     remade = _choose(runs, redo)
+    _check_dependents(runs, remade)
     if dry_run:
         for run in chosen:
             print(f"{run} ({run.state}):\n    python {shlex.join(run.command)}")
         return
+    try:
+        Path(table.output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder {table.output} cannot be made ({error.strerror}): name another with "
+            "--output"
+        ) from None
     for run in runs:
         if run not in remade:
             run.check_command()
@@ -122,6 +131,18 @@ def _check_overrides(overrides: Mapping[str, str], table: Table, path: str | Pat
             )
 
 
+def _check_dependents(runs: Sequence[Run], remade: Sequence[Run]) -> None:
+    """Raise InputError where runs that stay start from weights that are made anew."""
+    for run in runs:
+        for other in remade:
+            starts = any(word.startswith(f"{other.folder}/") for word in run.command)
+            if starts and run not in remade and run.record is not None:
+                raise InputError(
+                    f"{run}, starts from what {other}, trains: name {run.row.name!r} after --redo "
+                    "as well, or they would not be of one detector"
+                )
+
+
 def _choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
     known = dict.fromkeys(run.row.name for run in runs)
     for name in names:
@@ -131,8 +152,8 @@ def _choose(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 
 
 def _remove(run: Run) -> None:
-    with run.claimed() as claimed:
-        if not claimed:
+    with run.claimed() as claim:
+        if claim is None:
             raise InputError(f"{run}, is being made by another process: let it end, or stop it")
     shutil.rmtree(run.folder)
 
@@ -148,13 +169,13 @@ def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[R
         for run in progress:
             progress.set_description(str(run))
             start = time.perf_counter()
-            with run.claimed() as claimed:
-                if not claimed:
+            with run.claimed() as claim:
+                if claim is None:
                     progress.write(f"{run}: another process is at it")
                     continue
                 if run.state == "done":  # by another process, meanwhile
                     continue
-                error = execute(run)
+                error = execute(run, claim)
             if error is None:
                 column = table.plot
                 value = read_outcome(run, table.columns).values.get(column.heading)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import portalocker
 
@@ -22,6 +22,7 @@ from videogcrf_det.files import atomic_write
 RECORD = "run.json"
 LOG = "output.log"
 LOCK = "run.lock"
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 PATIENCE = 10  # seconds that an interrupted training has for its own end
 
 
@@ -82,17 +83,21 @@ class Run:
         )
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[bool]:
-        """Keep other processes from this run in the ``with`` block; False: one is at it."""
+    def claimed(self) -> Iterator[IO[Any] | None]:
+        """Keep other processes from this run in the ``with`` block.
+
+        Yields:
+            the file whose lock does that; None: another process is at the run.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = portalocker.Lock(self.folder / LOCK, timeout=0, fail_when_locked=True)
         try:
-            lock.acquire()
+            claim = lock.acquire()
         except portalocker.AlreadyLocked:
-            yield False
+            yield None
             return
         try:
-            yield True
+            yield claim
         finally:
             lock.release()
 
@@ -128,8 +133,12 @@ def _plan(table: Table, row: Row, seed: int, opts: Mapping[str, Any]) -> Run:
     return Run(row, seed, folder, tuple(words), results)
 
 
-def execute(run: Run) -> str | None:
+def execute(run: Run, claim: IO[Any]) -> str | None:
     """Run a command to its end, going on where an interrupted one was.
+
+    Args:
+        run: what to do.
+        claim: of the run; the training holds on to it should this process be killed.
 
     Returns:
         what went wrong; None: nothing.
@@ -146,6 +155,7 @@ def execute(run: Run) -> str | None:
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,  # Ctrl-C reaches it through _stop alone, and all its workers
+            pass_fds=(claim.fileno(),),
         )
         try:
             code = process.wait()
@@ -175,16 +185,19 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """Have SIGTERM end the training as well: nobody would know of it otherwise."""
+    """Have what ends this process, or its terminal, end the training as well: nobody would know of
+    it otherwise. What is ignored, as under nohup, stays so."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    heeded = [number for number in ENDINGS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _last_line(log: Path) -> str:

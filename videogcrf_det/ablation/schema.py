@@ -78,10 +78,12 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def check_opts(opts: Mapping[str, Any], where: str) -> None:
-    """Raise InputError where a table sets what it derives itself."""
-    for key, instead in RESERVED.items():
-        if key in opts:
-            raise InputError(f"{where} sets {key}, which follows from {instead}: set that")
+    """Raise InputError where keys are no texts, or a table sets what it derives itself."""
+    for key in opts:
+        if not isinstance(key, str):
+            raise InputError(f"{where} sets {key!r}, where the key of a config is needed")
+        if key in RESERVED:
+            raise InputError(f"{where} sets {key}, which follows from {RESERVED[key]}: set that")
     for value in opts.values():
         if isinstance(value, str):
             fill(value, dict.fromkeys(PLACEHOLDERS, ""))

@@ -178,7 +178,9 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
     check_keys(content, "a row", ROW_KEYS, ("name",))
     name = str(content["name"])
     where = f"the row {name!r}"
-    paper = content.get("paper", {})
+    if not re.search(r"\w", name):
+        raise InputError(f"{where} has a name that no folder can have: give it letters or digits")
+    paper = {str(heading): value for heading, value in content.get("paper", {}).items()}
     for heading, value in paper.items():
         if heading not in columns:
             known = ", ".join(columns)
@@ -199,13 +201,20 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
     return Row(
         name=name,
         config=beside(path, config, "config"),
-        args=(*shlex.split(table.get("args", "")), *shlex.split(content.get("args", ""))),
+        args=(*_words(table.get("args", "")), *_words(content.get("args", ""))),
         opts=opts,
         results=results,
         dataset=content.get("dataset", table["dataset"]),
         seeds=seeds,
         paper=paper,
     )
+
+
+def _words(args: str) -> list[str]:
+    try:
+        return shlex.split(args)
+    except ValueError as error:
+        raise InputError(f"args are {args!r} ({error}): correct them") from None
 
 
 def _grid(content: Any, table: Mapping[str, Any], path: Path) -> tuple[Grid, tuple[Row, ...]]:
