@@ -1,5 +1,7 @@
 """Frames of which little can be seen."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,9 +56,9 @@ def test_little_can_be_seen(tmp_path, function):
     assert error(spoilt) > error(neighbour)
 
 
-@pytest.mark.parametrize("share", [-0.1, 0.6, float("nan")])
+@pytest.mark.parametrize("share", [-0.1, 0.41, float("nan")])
 def test_bad_shares(tmp_path, share):
-    with pytest.raises(InputError, match=r"share of degraded frames is .*: give 0 to 0\.5"):
+    with pytest.raises(InputError, match=r"share of degraded frames is .*: give 0 to 0\.4"):
         make_mini_davis(tmp_path / "data", **SMALL, degraded=share)
 
 
@@ -92,13 +94,27 @@ def test_a_copy_with_degraded_frames(tmp_path, dataset):
     assert before == after
 
 
+@pytest.mark.parametrize("name", ["{folder}/a.jpg", "../JPEGImages/a.jpg"])
+def test_frames_elsewhere(tmp_path, dataset, name):
+    """Their copies would be written there, over the originals."""
+    path = dataset / "annotations/val.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name.format(folder=dataset / "JPEGImages")
+    path.write_text(json.dumps(content))
+    before = files(dataset, ".")
+    with pytest.raises(InputError, match=r"a\.jpg in .*val\.json does not lie below the folder"):
+        degrade_dataset([path], dataset / "JPEGImages", tmp_path / "copy")
+    assert files(dataset, ".") == before
+    assert not (tmp_path / "copy").exists()
+
+
 def test_nothing_half_copied(tmp_path, dataset):
     annotations = [dataset / "annotations/val.json"]
     next((dataset / "JPEGImages").rglob("stroll-000/00007.jpg")).unlink()
     with pytest.raises(InputError, match=r"00007\.jpg cannot be read"):
         degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "copy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-    with pytest.raises(InputError, match=r"share of degraded frames is 0\.6: give 0 to 0\.5"):
+    with pytest.raises(InputError, match=r"share of degraded frames is 0\.6: give 0 to 0\.4"):
         degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "copy", share=0.6)
     with pytest.raises(InputError, match="data is there already"):
         degrade_dataset(annotations, dataset / "JPEGImages", dataset)

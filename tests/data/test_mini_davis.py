@@ -88,7 +88,15 @@ def test_the_seed_decides_and_sequences_are_independent(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_frames": 0}, {"num_train": -1}, {"size": (8, 8)}, {"seed": -1}, {"speed": 0.0}]
+    "change",
+    [
+        {"num_frames": 0},
+        {"num_train": -1},
+        {"size": (8, 8)},
+        {"seed": -1},
+        {"speed": 0.0},
+        {"speed": float("inf")},
+    ],
 )
 def test_bad_values(tmp_path, change):
     with pytest.raises(InputError, match=str(next(iter(np.ravel(next(iter(change.values()))))))):

@@ -57,8 +57,10 @@ def mix_videos(records: list[Record]) -> list[Record]:
     """The same frames in videos whose successive frames come from different videos.
 
     For comparisons: what a context of such frames brings cannot be due to time. Video k of the
-    result has, of the videos whose frames are of one size, frame t of video k + t. Of two videos
-    every other frame is then still the same one's: take more of them.
+    result has, of the videos whose frames are of one size, frame t of video k + t. Of V videos
+    every V-th frame is then still the same one's: take at least as many as a context has frames.
+    All are cut to the length of the shortest, since otherwise those left at the end would come
+    beside themselves.
 
     Args:
         records: dataset dicts with ``video_id`` and ``frame_id``; still images stay as they are.
@@ -69,14 +71,12 @@ def mix_videos(records: list[Record]) -> list[Record]:
         sizes.setdefault(size, []).append(video)
     mixed = sizes.pop(None, [])
     for videos in sizes.values():
-        longest = max(map(len, videos))
+        shortest = min(map(len, videos))
         for first, video in enumerate(videos):
-            taken = [(videos[(first + t) % len(videos)], t) for t in range(longest)]
+            taken = [videos[(first + t) % len(videos)][t] for t in range(shortest)]
             keys = ("video_id", "video_name")
             named = {key: f"mixed {video[0][key]}" for key in keys if key in video[0]}
-            mixed.append(
-                [{**other[t], **named, "frame_id": t} for other, t in taken if t < len(other)]
-            )
+            mixed.append([{**record, **named, "frame_id": t} for t, record in enumerate(taken)])
     return [record for video in mixed for record in video]
 
 

@@ -32,14 +32,15 @@ def degrade_dataset(
             ``output/annotations/degraded_x.json``.
         images: folder that their ``file_name`` begin in; ``output/JPEGImages`` takes its place.
         output: folder to make.
-        share: of the frames of each video, from 0 to 0.5; see degraded_frames.
+        share: of the frames of each video, from 0 to 0.4; see degraded_frames.
         seed: others degrade other frames.
 
     Returns:
         How many frames have been degraded.
 
     Raises:
-        InputError: a file is missing or of no use, ``share`` is out of range, or ``output`` exists.
+        InputError: a file is missing, of no use or not below ``images``, ``share`` is out of range,
+            or ``output`` exists.
     """
     check_share(share)
     if seed < 0:
@@ -47,10 +48,16 @@ def degrade_dataset(
     videos: dict[tuple[int, int], list[Path]] = {}
     for number, path in enumerate(annotations):
         for record in load_video_coco_json(path, ""):
+            name = Path(record["file_name"])
             if "video_id" not in record:
-                raise InputError(f"{record['file_name']} in {path} is of no video: leave it out")
+                raise InputError(f"{name} in {path} is of no video: leave it out")
+            if name.is_absolute() or ".." in name.parts:  # would be written outside of output
+                raise InputError(
+                    f"{name} in {path} does not lie below the folder of images: name files from "
+                    "there, without .."
+                )
             key = number, record["video_id"]
-            videos.setdefault(key, []).append(Path(record["file_name"]))
+            videos.setdefault(key, []).append(name)
     count = 0
     with atomic_folder(output) as folder:
         for key, names in tqdm(videos.items(), desc="degrading", unit="video", disable=None):

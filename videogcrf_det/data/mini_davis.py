@@ -7,6 +7,7 @@ or ball.
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -58,7 +59,7 @@ def make_mini_davis(
         seed: 0 or more.
         speed: of everything that moves. At 1 a person takes 11 to 20 frames for two steps and
             covers half of what he covered a frame ago; at 0.4 three quarters, as in DAVIS.
-        degraded: the share of frames, from 0 to 0.5, of which little can be seen; see degrade. All
+        degraded: the share of frames, from 0 to 0.4, of which little can be seen; see degrade. All
             other frames, and all masks, are the same as without.
         overwrite: replace ``root``, provided that this function wrote it.
 
@@ -117,7 +118,7 @@ def _check(
         )
     if seed < 0:
         raise InputError(f"the seed is {seed}: give 0 or more")
-    if not speed > 0:
+    if not 0 < speed < math.inf:
         raise InputError(f"the speed is {speed}: give a number above 0")
     check_share(degraded)
 
