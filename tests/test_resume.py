@@ -42,6 +42,12 @@ def half(data, path):
         die()
 torch.save = half
 """
+BEFORE_THE_LAST_CHECKPOINT = """
+save = engine.ClipCheckpointer.save
+engine.ClipCheckpointer.save = lambda self, name, **kwargs: (
+    die() if name == "model_final" else save(self, name, **kwargs)
+)
+"""
 IN_EVALUATION = "engine.VideoCOCOEvaluator.evaluate = die"
 
 
@@ -91,6 +97,7 @@ def test_killed_in_training_in_a_checkpoint_and_in_evaluation(start, small, tmp_
     for flags, patch, left in [
         ([], IN_TRAINING, "model_0000001.pth"),
         (["--resume"], IN_A_CHECKPOINT, "model_0000001.pth"),
+        (["--resume"], BEFORE_THE_LAST_CHECKPOINT, "model_0000005.pth"),
         (["--resume"], IN_EVALUATION, "model_final.pth"),
     ]:
         assert run("killed", *flags, patch=patch)[0] == -signal.SIGKILL

@@ -5,6 +5,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,12 @@ class VideoTrainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE.startswith("cuda") else None
-        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        model = create_ddp_model(
+            model,
+            broadcast_buffers=False,
+            device_ids=device_ids,
+            find_unused_parameters=getattr(model, "has_unread_features", False),
+        )
         trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED and device_ids else SimpleTrainer
         self._trainer = trainer(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
@@ -207,6 +213,10 @@ class VideoTrainer(DefaultTrainer):
         """Go on with the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS."""
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
+        # a training can be killed between its last two checkpoints
+        final = Path(self.cfg.OUTPUT_DIR, "model_final.pth")
+        if self.start_iter and self.start_iter >= self.max_iter and not final.is_file():
+            self.checkpointer.save(final.stem, iteration=self.start_iter - 1)
         if self.cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR and not self.start_iter:
             self._check_detector()
 
