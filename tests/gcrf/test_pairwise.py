@@ -41,6 +41,16 @@ def test_loss_and_accuracy(seed):
     assert found.accuracy.item() == pytest.approx(accuracy)
 
 
+def test_shares_of_the_pairs_of_labels():
+    *embeddings, labels = draw()
+    labels = torch.tensor([[0, 1], [2, 2], [0, 1], [2, 2], [2, 2], [1, 0], [2, 0]])
+    shares = pairwise_loss(*embeddings, labels).shares.view(LABELS, LABELS) * PAIRS
+    assert shares.tolist() == [[0, pytest.approx(2), 0], [pytest.approx(1), 0, 0], [1, 0, 3]]
+    nothing = pairwise_loss(*(part[:0] for part in embeddings), labels[:0])
+    assert nothing.shares.isnan().all()
+    assert nothing.shares.shape == (LABELS**2,)
+
+
 def test_gradients():
     first, second, labels = draw()
     assert torch.autograd.gradcheck(

@@ -11,7 +11,11 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import SizeMismatchError, annotations_to_instances
+from detectron2.data.detection_utils import (
+    SizeMismatchError,
+    annotations_to_instances,
+    read_image,
+)
 from detectron2.structures import BitMasks, BoxMode
 from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as mask_util
@@ -25,13 +29,24 @@ Record = dict[str, Any]
 
 @contextlib.contextmanager
 def named_if_unreadable(record: Record) -> Iterator[None]:
-    """Turn an OSError while the frame of ``record`` is read into an InputError that names it."""
+    """Turn an OSError while the frame of ``record`` is read, or its label map, into an InputError
+    that names the file."""
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"cannot read the frame {record['file_name']} ({error}): copy it again"
-        ) from None
+        raise InputError(f"cannot read the {_broken(record)} ({error}): copy it again") from None
+
+
+def _broken(record: Record) -> str:
+    """Which of the files of a frame cannot be read."""
+    if "sem_seg_file_name" in record:
+        try:
+            read_image(record["file_name"])
+        except OSError:
+            pass
+        else:
+            return f"label map {record['sem_seg_file_name']}"
+    return f"frame {record['file_name']}"
 
 
 class FrameMapper(DatasetMapper):

@@ -2,7 +2,8 @@
 
 Of all L x L pairs of labels that two positions could have, the coupling of the pair that they do
 have shall be the lowest, since couplings inhibit. A softmax cross-entropy over the negative
-couplings says so (Sec. 3). Chance is an accuracy of 1 / L^2.
+couplings says so (Sec. 3). Chance is an accuracy of 1 / L^2, and answering always the same is right
+for the commonest pair.
 
 Letters: S pairs, V frames of a clip, P positions, L labels, D embedding size.
 """
@@ -21,6 +22,7 @@ class PairwiseResult(NamedTuple):
     loss: Tensor  # scalar, nats; log(L^2) for embeddings that say nothing
     # scalar: the share of pairs whose own labels have the lowest coupling; nan of no pairs
     accuracy: Tensor
+    shares: Tensor  # (L^2,): of the pairs, those of each pair of labels; nan of no pairs
 
 
 def pairwise_loss(first: Tensor, second: Tensor, labels: Tensor) -> PairwiseResult:
@@ -31,16 +33,17 @@ def pairwise_loss(first: Tensor, second: Tensor, labels: Tensor) -> PairwiseResu
         labels: (S, 2) their labels, from 0 to L - 1.
 
     Returns:
-        means over the pairs; of no pairs a loss of zero with zero gradients, and nan.
+        means over the pairs; of no pairs a loss of zero with zero gradients, and nans.
     """
     num_labels = first.shape[2]
     with torch.autocast(first.device.type, enabled=False):
         logits = -(first.mT @ second).flatten(1)  # (S, L L)
     target = labels[:, 0] * num_labels + labels[:, 1]
     if not len(target):
-        return PairwiseResult(logits.sum(), logits.new_tensor(math.nan))
+        return _no_pairs(logits.sum(), num_labels)
     accuracy = (logits.detach().argmax(1) == target).float().mean()
-    return PairwiseResult(F.cross_entropy(logits, target), accuracy)
+    shares = target.bincount(minlength=num_labels**2) / len(target)
+    return PairwiseResult(F.cross_entropy(logits, target), accuracy, shares)
 
 
 def pairwise_objective(
@@ -66,7 +69,7 @@ def pairwise_objective(
     allowed = (labels >= 0).any(1).float().cpu()
     weights = weights * allowed[:, None] * allowed  # (V, V): frame pairs to draw from
     if not weights.any():
-        return PairwiseResult(embeddings.sum() * 0, embeddings.new_tensor(math.nan))
+        return _no_pairs(embeddings.sum() * 0, embeddings.shape[2] // num_positions)
     frames = torch.multinomial(weights.flatten(), num_pairs, replacement=True)
     frames = torch.stack([frames // num_frames, frames % num_frames], 1).to(labels.device)
     # a position of each frame, uniformly among its annotated ones
@@ -74,3 +77,8 @@ def pairwise_objective(
     per_position = embeddings.unflatten(2, (-1, num_positions))  # (V, D, L, P)
     first, second = (per_position[frames[:, side], :, :, positions[:, side]] for side in (0, 1))
     return pairwise_loss(first, second, labels[frames, positions])
+
+
+def _no_pairs(loss: Tensor, num_labels: int) -> PairwiseResult:
+    nothing = loss.new_full((num_labels**2,), math.nan)
+    return PairwiseResult(loss, nothing[0], nothing)

@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.evaluation import inference_context
+from detectron2.modeling import build_model
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
@@ -19,7 +20,13 @@ from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise
-from videogcrf_det.segmentation.phases import final_model, is_evaluated, phase_cfg, phase_folder
+from videogcrf_det.segmentation.phases import (
+    final_model,
+    is_evaluated,
+    phase_cfg,
+    phase_folder,
+    phase_settings,
+)
 
 
 class PhaseTrainer(VideoTrainer):
@@ -78,19 +85,33 @@ def run_phases(
 
     Of "all", those that are finished are left out; one that was interrupted goes on with
     ``--resume``. Phase "unary" can be evaluated where it is not trained, with given unaries.
+    MODEL.WEIGHTS in ``args.opts`` are what ``--eval-only`` evaluates a phase with.
 
     Returns:
         the results of the last phase that was run; empty except in the main process.
 
     Raises:
-        InputError: ``cfg`` has no such phase, or the one before it has not been trained.
+        InputError: ``cfg`` has no such phase, the one before it has not been trained, or what a
+            phase or its evaluation needs is wrong or missing, of later ones too.
     """
     names = cfg.PHASES.NAMES
+    unknown = sorted({*names} - {*PHASES})
+    if unknown or not names:
+        raise InputError(f"PHASES.NAMES {list(names)} are not some of {', '.join(PHASES)}")
     given = args.phase == "unary" and args.eval_only
     if args.phase not in ("all", *names) and not given:
         raise InputError(f"--phase {args.phase} is none of {', '.join(names)}, nor all")
+    phases = names if args.phase == "all" else [args.phase]
+    named = args.eval_only and "MODEL.WEIGHTS" in args.opts
+    if named and len(phases) > 1:
+        raise InputError(
+            f"MODEL.WEIGHTS are those of one phase, and --eval-only evaluates {', '.join(phases)}: "
+            "say which with --phase"
+        )
+    for phase in phases:
+        _check_phase(trainer, phase_settings(cfg, phase))
     results: dict[str, Any] = {}
-    for phase in names if args.phase == "all" else [args.phase]:
+    for phase in phases:
         trained = args.phase == "all" and final_model(cfg, phase).is_file()
         if trained and is_evaluated(cfg, phase) and not args.eval_only:
             if comm.is_main_process():
@@ -100,9 +121,21 @@ def run_phases(
                 )
             continue
         eval_only = trained or args.eval_only
-        results = run_phase(trainer, phase_cfg(cfg, phase, eval_only), args, eval_only)
+        settings = phase_settings(cfg, phase) if named else phase_cfg(cfg, phase, eval_only)
+        results = run_phase(trainer, settings, args, eval_only)
         comm.synchronize()
     return results
+
+
+def _check_phase(trainer: type[PhaseTrainer], cfg: CfgNode) -> None:
+    """Raise InputError now for what would end a phase, or the evaluation after it, much later."""
+    on_cpu = cfg.clone()
+    on_cpu.defrost()
+    on_cpu.MODEL.DEVICE = "cpu"
+    build_model(on_cpu)
+    for name in cfg.DATASETS.TEST:
+        trainer.build_test_loader(cfg, name)
+        trainer.build_evaluator(cfg, name)
 
 
 def run_phase(

@@ -18,6 +18,29 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     Raises:
         InputError: the phase before has not been trained, or PHASES has what SOLVER does not know.
     """
+    derived = phase_settings(cfg, phase)
+    derived.defrost()
+    if eval_only and final_model(cfg, phase).is_file():
+        derived.MODEL.WEIGHTS = str(final_model(cfg, phase))
+    elif not eval_only and phase != cfg.PHASES.NAMES[0]:
+        before = cfg.PHASES.NAMES[cfg.PHASES.NAMES.index(phase) - 1]
+        weights = final_model(cfg, before)
+        if not weights.is_file():
+            raise InputError(
+                f"phase {phase} starts with the weights of phase {before}, and {weights} does not "
+                f"exist: train that first, with --phase {before} or --phase all"
+            )
+        derived.MODEL.WEIGHTS = str(weights)
+    derived.freeze()
+    return derived
+
+
+def phase_settings(cfg: CfgNode, phase: str) -> CfgNode:
+    """``phase_cfg`` but for MODEL.WEIGHTS, which need not be there yet.
+
+    Raises:
+        InputError: PHASES has what SOLVER does not know.
+    """
     settings = cfg.PHASES[phase.upper()].clone()
     settings.defrost()
     settings.pop("OUTPUT_DIR", None)
@@ -34,17 +57,6 @@ def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
     if phase == "unary":
         derived.INPUT.CLIP.NUM_FRAMES = 1
         derived.TEST.WINDOW_STEP = 1
-    if eval_only and final_model(cfg, phase).is_file():
-        derived.MODEL.WEIGHTS = str(final_model(cfg, phase))
-    elif not eval_only and phase != cfg.PHASES.NAMES[0]:
-        before = cfg.PHASES.NAMES[cfg.PHASES.NAMES.index(phase) - 1]
-        weights = final_model(cfg, before)
-        if not weights.is_file():
-            raise InputError(
-                f"phase {phase} starts with the weights of phase {before}, and {weights} does not "
-                f"exist: train that first, with --phase {before} or --phase all"
-            )
-        derived.MODEL.WEIGHTS = str(weights)
     derived.freeze()
     return derived
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import (
+    FPN,
     META_ARCH_REGISTRY,
     Backbone,
     build_backbone,
@@ -116,6 +117,11 @@ class VideoSegmentor(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments of the constructor from a config."""
+        if cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR:
+            raise InputError(
+                "MODEL.VIDEO_GCRF.FREEZE_DETECTOR is for detectors: here phase pairwise trains "
+                "embeddings alone; leave it False"
+            )
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
         if len(cfg.MODEL.VIDEO_GCRF.IN_FEATURES) != 1:
@@ -162,6 +168,11 @@ class VideoSegmentor(nn.Module):
             self.backbone.eval()
             self.head.eval()
         return self
+
+    @property
+    def has_unread_features(self) -> bool:
+        """Whether layers of the backbone are trained that nothing reads: other levels of an FPN."""
+        return isinstance(self.backbone, FPN) and self.phase != "pairwise"
 
     @property
     def device(self) -> torch.device:
@@ -237,9 +248,9 @@ class VideoSegmentor(nn.Module):
                 pairwise_objective(*part, self.num_pairs, coupling)
                 for part, coupling in zip(parts, couplings, strict=True)
             ]
-            loss, accuracy = (torch.stack(values) for values in zip(*results, strict=True))
+            loss, accuracy, shares = (torch.stack(each) for each in zip(*results, strict=True))
             count = accuracy.isfinite().sum().clamp(min=1)  # losses of no pairs are 0
-            found[name] = PairwiseResult(loss.sum() / count, accuracy.nanmean())
+            found[name] = PairwiseResult(loss.sum() / count, accuracy.nanmean(), shares.nanmean(0))
         return found
 
     def _labels(self, frames: list[Frame]) -> Tensor:

@@ -82,12 +82,13 @@ def _label_map(record: dict[str, Any], source: str | os.PathLike[str]) -> NDArra
     """(height, width) labels: a person is one even where do-not-care."""
     size = [record["height"], record["width"]]
     labels = np.full(size, BACKGROUND, np.uint8)
-    for annotation in sorted(record["annotations"], key=lambda a: a["iscrowd"], reverse=True):
+    marked = [(annotation.get("iscrowd", 0), annotation) for annotation in record["annotations"]]
+    for crowd, annotation in sorted(marked, key=lambda pair: pair[0], reverse=True):
         mask = annotation["segmentation"]
         if not isinstance(mask, dict) or list(mask["size"]) != size:
             raise InputError(
                 f"an annotation of {record['file_name']} in {source} is no run-length encoded mask "
                 "of the frame's size: make the file with tools/prepare_davis_person.py"
             )
-        labels[mask_util.decode(mask) > 0] = VOID if annotation["iscrowd"] else PERSON
+        labels[mask_util.decode(mask) > 0] = VOID if crowd else PERSON
     return labels

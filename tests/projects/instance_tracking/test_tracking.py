@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from videogcrf_det.segmentation import run_phases
 
 CONFIG = f"{CONFIGS}/quick_R_50_3f.yaml"
 LOST = 2  # the frame on which the unaries miss the object
+ALL_PHASES = Namespace(phase="all", eval_only=False, resume=False, config_file=CONFIG, opts=[])
 
 
 @pytest.fixture
@@ -140,8 +142,7 @@ def test_training_on_given_unaries(make_cfg):
     opts = ["INPUT.CROP.ENABLED", "False", "INPUT.MIN_SIZE_TRAIN", "(48, 48)"]
     opts += ["PHASES.PAIRWISE.MAX_ITER", 3, "PHASES.JOINT.MAX_ITER", 3]
     cfg = make_cfg(*opts)
-    args = Namespace(phase="all", eval_only=False, resume=False, config_file=CONFIG, opts=[])
-    results = run_phases(TrackingTrainer, cfg, args)
+    results = run_phases(TrackingTrainer, cfg, ALL_PHASES)
     assert 0 <= results["tracking"]["J"] <= 100
     assert results["pairwise"]["chance"] == 25
     folder = f"{cfg.OUTPUT_DIR}/{{}}/inference/{cfg.DATASETS.TEST[0]}/evaluation.json"
@@ -155,11 +156,19 @@ def test_training_on_given_unaries(make_cfg):
     assert given["tracking"]["J"] == pytest.approx((75 + 200 / 3) / 2)
 
 
-def test_unaries_are_looked_at_before_anything_is_done(unaries, make_cfg):
-    name, folder = unaries
-    (folder / "spin/00003.png").unlink()
-    cfg = make_cfg()
-    with pytest.raises(InputError, match=r"no unaries .*spin/00003.npy or .png"):
-        TrackingTrainer.build_test_loader(cfg, name)
-    with pytest.raises(InputError, match=r"no unaries .*spin/00003.npy or .png"):
+@pytest.mark.parametrize(
+    ("opts", "sentence"),
+    [
+        ([], r"no unaries .*spin/00003.npy or .png"),
+        (["INPUT.UNARIES", "''"], r"INPUT.UNARIES is empty, and .*GivenUnaries takes unaries from"),
+    ],
+)
+def test_unaries_are_looked_at_before_anything_is_done(unaries, make_cfg, opts, sentence):
+    """Those of the evaluation too, which is the last thing to be done."""
+    (unaries[1] / "spin/00003.png").unlink()
+    cfg = make_cfg(*opts)
+    with pytest.raises(InputError, match=sentence):
         TrackingTrainer.training_clips(cfg)
+    with pytest.raises(InputError, match=sentence):
+        run_phases(TrackingTrainer, cfg, ALL_PHASES)
+    assert not Path(cfg.OUTPUT_DIR).exists()

@@ -1,6 +1,7 @@
 """Mean IoU against figures worked out by hand, and the file that has them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +99,17 @@ def test_labels_that_there_are_not_are_named(room, tmp_path):
         evaluator.process([video], [[{"sem_seg": one_hot(perfect()[0])}]])
 
 
+def test_label_maps_that_cannot_be_read(room, make_cfg, tmp_path):
+    """They are named, and not their frames."""
+    record = dict(DatasetCatalog.get(room)[0])
+    path = tmp_path / "labels.png"
+    path.write_bytes(Path(record["sem_seg_file_name"]).read_bytes()[:60])
+    record["sem_seg_file_name"] = str(path)
+    clip = {"video_id": "room", "frames": [record], "reference": 0, "width": 64, "height": 48}
+    with pytest.raises(InputError, match=r"cannot read the label map \S+labels\.png .*copy it"):
+        SemanticTrainer.build_train_mapper(make_cfg())(clip)
+
+
 def test_a_data_set_of_instances(mini_data):
     with pytest.raises(InputError, match=f"{mini_data['val']} has no label for every pixel"):
         VideoSemSegEvaluator(mini_data["val"])
@@ -137,3 +149,41 @@ def test_pairwise_accuracy_of_a_field_that_knows_the_labels(make_cfg):
     assert known["spatial_accuracy"] == known["temporal_accuracy"] == 100
     assert unknown["spatial_accuracy"] < 60
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_pairwise_accuracy_of_always_the_same(make_cfg):
+    """That of the floor with itself, which the labels of all cells give as well."""
+    cfg = make_cfg()
+    model = build_model(cfg).eval()
+    videos = list(SemanticTrainer.build_test_loader(cfg, cfg.DATASETS.TEST[0]))
+
+    def floor(features, valid_sizes, scaled):
+        size[:] = features.shape[2:]
+        length = torch.tensor([1.0, 5.0, 5.0]).repeat_interleave(features[0, 0].numel())
+        embeddings = length.expand(len(features), 1, -1)
+        return Embeddings(embeddings, embeddings)
+
+    size = [0, 0]
+    model.crf.embeddings = floor
+    with torch.no_grad():
+        found = evaluate_pairwise(model, videos)
+    rows, columns = (
+        (np.arange(n) + 0.5) * length / n for n, length in zip(size, (48, 64), strict=True)
+    )
+    frames = [label_map(n)[np.ix_(rows.astype(int), columns.astype(int))] for n in range(8)]
+    shares = [(labels == 0).sum() / (labels < 3).sum() for labels in frames]
+    for kind in ("spatial", "temporal"):
+        assert found[f"{kind}_accuracy"] == pytest.approx(found[f"{kind}_commonest"])
+        assert found[f"{kind}_commonest"] == pytest.approx(100 * np.mean(shares) ** 2, abs=3)
+
+
+def test_pairwise_accuracy_whoever_has_which_video(make_cfg):
+    """As videos are divided among processes."""
+    cfg = make_cfg()
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    ((video,),) = SemanticTrainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])
+    one, other = ([{**video, "video_id": name}] for name in ("one", "other"))
+    with torch.no_grad():
+        assert evaluate_pairwise(model, [one, other]) == evaluate_pairwise(model, [other, one])
+        assert evaluate_pairwise(model, [one]) != evaluate_pairwise(model, [other])

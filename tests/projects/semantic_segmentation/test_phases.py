@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from video_semseg.engine import SemanticTrainer
 
 from tests.projects.semantic_segmentation.tiny import CONFIG, TINY, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
-from videogcrf_det.segmentation import PHASES, add_segmentation_config, phase_cfg
+from videogcrf_det.segmentation import PHASES, add_segmentation_config, phase_cfg, run_phases
 
 TOOL = "projects/semantic_segmentation/train_net.py"
 # the labels of drawn frames are three of CamVid's
@@ -194,7 +196,37 @@ def test_unaries_can_be_shared(tmp_path):
     assert str(tmp_path / "unary") == phase_cfg(cfg, "unary").OUTPUT_DIR
 
 
-def test_evaluation_takes_the_weights_of_the_phase_or_those_that_are_named(tmp_path):
+@pytest.mark.slow
+def test_weights_that_are_named_are_evaluated(trained):
+    _, (tool, *words), variables, _ = trained
+    words += ["MODEL.WEIGHTS", "gone.pth"]
+    code, _, err = run([tool, "--eval-only", *words], variables)
+    assert code == 2
+    assert "--eval-only evaluates unary, pairwise, joint: say which with --phase" in err
+    code, _, err = run([tool, "--eval-only", "--phase", "joint", *words], variables)
+    assert code == 2
+    assert "cannot load the weights gone.pth" in err
+
+
+@pytest.mark.parametrize(
+    ("opts", "sentence"),
+    [
+        (["PHASES.NAMES", "['unary', 'foo']"], r"PHASES.NAMES \['unary', 'foo'\] are not some of"),
+        (["PHASES.NAMES", "[]"], r"PHASES.NAMES \[\] are not some of unary, pairwise, joint"),
+        (["DATASETS.TEST", "('camvid_tset',)"], r"data set 'camvid_tset' is not registered"),
+        (["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5"], r"unknown neighbourhood '5'"),
+        (["MODEL.VIDEO_GCRF.FREEZE_DETECTOR", "True"], r"FREEZE_DETECTOR is for detectors"),
+    ],
+)
+def test_what_later_phases_need_is_looked_at_first(tmp_path, opts, sentence):
+    cfg = small_cfg(tmp_path / "out", "DATASETS.TEST", "()", *opts)
+    args = Namespace(phase="all", eval_only=False, resume=False, config_file=CONFIG, opts=opts)
+    with pytest.raises(InputError, match=sentence):
+        run_phases(SemanticTrainer, cfg, args)
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluation_takes_the_weights_of_the_phase_or_those_of_the_config(tmp_path):
     cfg = small_cfg(tmp_path, "MODEL.WEIGHTS", "mine.pth")
     assert phase_cfg(cfg, "joint", eval_only=True).MODEL.WEIGHTS == "mine.pth"
     weights = touch(tmp_path, "joint")
