@@ -6,9 +6,13 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
-from tests.projects.semantic_segmentation.tiny import VOID, frame_of, label_map
+from tests.projects.semantic_segmentation.tiny import CONFIG, VOID, frame_of, label_map
+from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.pairwise import pairwise_objective
+from videogcrf_det.segmentation import add_segmentation_config
+
+RESNET_18 = "projects/semantic_segmentation/configs/DAVIS-Person/quick_R_18_2f.yaml"
 
 
 def make(make_cfg, phase="joint", *opts):
@@ -73,6 +77,21 @@ def test_the_unaries_have_no_random_field_and_the_pairwise_phase_trains_nothing_
     trained = [n for n, p in make(make_cfg, "pairwise").named_parameters() if p.requires_grad]
     assert trained
     assert all(name.startswith("crf") for name in trained)
+
+
+@pytest.mark.parametrize("phase", ["unary", "pairwise", "joint"])
+@pytest.mark.parametrize("config", [CONFIG, RESNET_18])
+def test_several_processes_know_of_layers_that_nothing_reads(tiny, config, phase):
+    """Where some get no gradient, torch waits for them unless it is told."""
+    opts = [*tiny, "MODEL.WEIGHTS", "", "MODEL.PHASE", phase]
+    opts += ["MODEL.BACKBONE.FREEZE_AT", "0", "MODEL.RESNETS.NORM", "FrozenBN"]
+    if config == RESNET_18:
+        opts += ["MODEL.RESNETS.RES2_OUT_CHANNELS", "64"]
+    model = build_model(build_cfg(config, opts, add_segmentation_config))
+    sum(losses(model, [frame(0), frame(1)]).values()).backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert model.has_unread_features == bool(without), without
+    assert bool(without) == (config == RESNET_18 and phase != "pairwise")
 
 
 def test_the_loss_is_the_cross_entropy_of_pixels_with_a_label(make_cfg):
