@@ -173,12 +173,15 @@ def test_a_checkpoint_of_another_architecture(call, small, tmp_path, flag):
 
 
 def test_an_unregistered_test_set(call, small, tmp_path):
-    words = ["train_net.py", "--config-file", CONFIG, "--eval-only", *small]
+    """It is named at once, in training as well."""
+    words = ["--config-file", CONFIG, *small, "DATASETS.TEST", "('gone',)"]
     weights = tmp_path / "weights.pth"
     torch.save({"model": build_model(build_cfg(CONFIG, small)).state_dict()}, weights)
-    done = call(*words, "MODEL.WEIGHTS", weights, "DATASETS.TEST", "('gone',)")
-    check_sentence(done, "'gone' is not registered")
-    check_nothing_half_written(tmp_path / "out")
+    for flags in ([], ["--eval-only"]):
+        done = call("train_net.py", *flags, *words, "MODEL.WEIGHTS", weights)
+        check_sentence(done, "'gone' is not registered")
+        assert "Starting training" not in done[1]
+        check_nothing_half_written(tmp_path / "out")
 
 
 def truncate(root, content):

@@ -292,6 +292,13 @@ class VideoTrainer(DefaultTrainer):
         return results[names[0]] if len(names) == 1 else results
 
     @classmethod
+    def check_evaluation(cls, cfg: CfgNode) -> None:
+        """Raise InputError now for what would end the evaluation when training is over."""
+        for name in cfg.DATASETS.TEST:
+            cls.build_test_loader(cfg, name)
+            cls.build_evaluator(cfg, name)
+
+    @classmethod
     def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
         """Results by task of what no evaluator sees; empty but in the main process."""
         return {}
@@ -324,6 +331,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
     """
     if eval_only:
         return VideoTrainer.test(cfg, load_model(cfg, resume))
+    VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume)
     trainer.train()

@@ -133,9 +133,7 @@ def _check_phase(trainer: type[PhaseTrainer], cfg: CfgNode) -> None:
     on_cpu.defrost()
     on_cpu.MODEL.DEVICE = "cpu"
     build_model(on_cpu)
-    for name in cfg.DATASETS.TEST:
-        trainer.build_test_loader(cfg, name)
-        trainer.build_evaluator(cfg, name)
+    trainer.check_evaluation(cfg)
 
 
 def run_phase(
