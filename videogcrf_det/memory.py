@@ -5,10 +5,14 @@ import sys
 from pathlib import Path
 
 
-def forget_peak_memory() -> None:
-    """Have ``peak_memory`` count from now on, where the system lets us: Linux, unless sandboxed."""
-    with contextlib.suppress(OSError):
+def forget_peak_memory() -> bool:
+    """Have ``peak_memory`` count from now on; False where the system does not let us: all but
+    Linux, and there sandboxes whose /proc cannot be written to."""
+    try:
         Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def peak_memory() -> int | None:

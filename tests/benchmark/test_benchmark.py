@@ -107,7 +107,10 @@ def test_memory_is_that_of_the_results_at_least():
     system = growing_system(*case)
     results = 2 * system.unary.nbytes + 2 * system.spatial.nbytes  # x, and gradients of b, A, T
     with memory_process() as process:
-        assert results < process.apply(resident_memory, case) < 4 * results
+        memory = process.apply(resident_memory, case)
+    if memory is None:
+        pytest.skip("the system does not count peaks of memory anew")
+    assert results < memory < 4 * results
 
 
 def test_reports_of_single_suites_add_up(tmp_path):

@@ -80,15 +80,17 @@ def plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
         frames = [row["frames"] for row in case]
         times = [1e3 * row["both"] / row["frames"] for row in case]
         per_frame.plot(frames, times, "o-", label=neighbourhood)
-        memory.plot(frames, [row["memory"] / 2**20 for row in case], "o-", label=neighbourhood)
+        if all(row["memory"] is not None for row in case):
+            memory.plot(frames, [row["memory"] / 2**20 for row in case], "o-", label=neighbourhood)
     counts = [row["frames"] for row in rows]
     _logarithmic(per_frame, "frames V", counts)
     per_frame.set_yscale("linear")
     per_frame.set_ylim(bottom=0)
     per_frame.set_title("ms per frame")
     per_frame.legend(frameon=False)
-    _logarithmic(memory, "frames V", counts)
-    memory.set_title("MiB beyond the inputs")
+    if memory.lines:
+        _logarithmic(memory, "frames V", counts)
+    memory.set_title("MiB beyond the inputs" if memory.lines else "memory: not told")
     case = [row for row in rows if row["axis"] == "positions"]
     line = [(row["positions"], 1e3 * row["both"]) for row in case]
     positions.plot(*zip(*line, strict=True), "o-")

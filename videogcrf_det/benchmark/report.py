@@ -118,10 +118,10 @@ def _growth_table(rows: Sequence[Row]) -> list[str]:
         "|--:|--:|---|--:|--:|--:|",
     ]
     for row in rows:
+        memory = "not told" if row["memory"] is None else f"{row['memory'] / 2**20:.0f} MiB"
         lines.append(
             f"| {row['frames']} | {row['positions']} | {row['neighbourhood']} | "
-            f"{_ms(row, 'both')} | {1e3 * row['both'] / row['frames']:.1f} ms | "
-            f"{row['memory'] / 2**20:.0f} MiB |"
+            f"{_ms(row, 'both')} | {1e3 * row['both'] / row['frames']:.1f} ms | {memory} |"
         )
     return lines
 
