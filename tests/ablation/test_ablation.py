@@ -211,11 +211,7 @@ def test_folders_and_results_of_no_use(folder, write):
 def test_nohup(folder, write):
     """A terminal that is closed does not end what was started to outlive it."""
     path = write()
-    (folder / "hang").touch()
-    process = start_tool(folder, path, hangup=signal.SIG_IGN)
-    while not (folder / "pid").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process = start_hanging(folder, path, hangup=signal.SIG_IGN)
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)
@@ -332,16 +328,22 @@ def start_tool(folder, *words, hangup=signal.SIG_DFL):
     )
 
 
+def start_hanging(folder, *words, **options):
+    """Start the tool, and wait until a training hangs."""
+    (folder / "hang").touch()
+    process = start_tool(folder, *words, **options)
+    while not (folder / "pid").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(folder, write, how):
     """The training ends as well, and the next call goes on with it."""
     path = write()
-    (folder / "hang").touch()
-    process = start_tool(folder, path)
-    while not (folder / "pid").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process = start_hanging(folder, path)
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -361,11 +363,7 @@ def test_interrupted(folder, write, how):
 def test_two_processes_share_a_table(folder, write, capsys):
     """Nothing is made twice, or removed while it is being made."""
     path = write()
-    (folder / "hang").touch()
-    process = start_tool(folder, path)
-    while not (folder / "pid").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process = start_hanging(folder, path)
     (folder / "hang").unlink()
     with pytest.raises(InputError, match="A, seed 0, is being made by another process"):
         run_ablation(path, redo=["A"])
