@@ -139,7 +139,6 @@ def test_degraded(name):
         if not row.startswith(("base", "no couplings")):
             assert (1 if "spatial" in row else int(row[0])) == cfg.INPUT.CLIP.NUM_FRAMES
         assert ("mixed" in row) == all("mixed" in name for name in cfg.DATASETS.TRAIN)
-    for row, cfg in found.items():
         if "spatial" in row:  # positions of one frame see one another
             field = VideoGCRF(8, **gcrf_options(cfg))
             frame = torch.randn(1, 8, 6, 6)

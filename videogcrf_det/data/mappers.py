@@ -39,14 +39,14 @@ def named_if_unreadable(record: Record) -> Iterator[None]:
 
 def _broken(record: Record) -> str:
     """Which of the files of a frame cannot be read."""
-    if "sem_seg_file_name" in record:
-        try:
-            read_image(record["file_name"])
-        except OSError:
-            pass
-        else:
-            return f"label map {record['sem_seg_file_name']}"
-    return f"frame {record['file_name']}"
+    frame = f"frame {record['file_name']}"
+    if "sem_seg_file_name" not in record:
+        return frame
+    try:
+        read_image(record["file_name"])
+    except OSError:
+        return frame
+    return f"label map {record['sem_seg_file_name']}"
 
 
 class FrameMapper(DatasetMapper):

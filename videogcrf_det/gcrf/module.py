@@ -187,8 +187,7 @@ class VideoGCRF(nn.Module):
         decay = None if log_decay is None else log_decay.exp().cpu()
         # differences have no spatial terms of their own: a frame by itself is coupled to itself as
         # one of two
-        least = 2 if self.pairwise == "difference" else 1
-        frames = max(num_frames, least)
+        frames = max(num_frames, 2) if self.pairwise == "difference" else num_frames
         weights = temporal_coupling(frames, self.neighbourhood, self.self_coupling, decay)
         return weights[:num_frames, :num_frames]
 

@@ -108,32 +108,33 @@ def run_phases(
             f"MODEL.WEIGHTS are those of one phase, and --eval-only evaluates {', '.join(phases)}: "
             "say which with --phase"
         )
-    for phase in phases:
-        _check_phase(trainer, phase_settings(cfg, phase))
+    trained = [p for p in phases if args.phase == "all" and final_model(cfg, p).is_file()]
+    done = [p for p in trained if is_evaluated(cfg, p) and not args.eval_only]
+    for phase in done if comm.is_main_process() else []:
+        print(
+            f"phase {phase} is done: its results are in {phase_folder(cfg, phase)}; to train it "
+            "again, remove that folder and those of the phases after it"
+        )
+    due = [phase for phase in phases if phase not in done]
+    for phase in due:
+        _check_model(phase_settings(cfg, phase))
+    if due and not args.eval_only:
+        trainer.check_evaluation(phase_settings(cfg, due[-1]))
     results: dict[str, Any] = {}
-    for phase in phases:
-        trained = args.phase == "all" and final_model(cfg, phase).is_file()
-        if trained and is_evaluated(cfg, phase) and not args.eval_only:
-            if comm.is_main_process():
-                print(
-                    f"phase {phase} is done: its results are in {phase_folder(cfg, phase)}; to "
-                    "train it again, remove that folder and those of the phases after it"
-                )
-            continue
-        eval_only = trained or args.eval_only
+    for phase in due:
+        eval_only = phase in trained or args.eval_only
         settings = phase_settings(cfg, phase) if named else phase_cfg(cfg, phase, eval_only)
         results = run_phase(trainer, settings, args, eval_only)
         comm.synchronize()
     return results
 
 
-def _check_phase(trainer: type[PhaseTrainer], cfg: CfgNode) -> None:
-    """Raise InputError now for what would end a phase, or the evaluation after it, much later."""
+def _check_model(cfg: CfgNode) -> None:
+    """Raise InputError now for what would end a phase when those before it are trained."""
     on_cpu = cfg.clone()
     on_cpu.defrost()
     on_cpu.MODEL.DEVICE = "cpu"
     build_model(on_cpu)
-    trainer.check_evaluation(cfg)
 
 
 def run_phase(

@@ -82,13 +82,16 @@ def _label_map(record: dict[str, Any], source: str | os.PathLike[str]) -> NDArra
     """(height, width) labels: a person is one even where do-not-care."""
     size = [record["height"], record["width"]]
     labels = np.full(size, BACKGROUND, np.uint8)
-    marked = [(annotation.get("iscrowd", 0), annotation) for annotation in record["annotations"]]
-    for crowd, annotation in sorted(marked, key=lambda pair: pair[0], reverse=True):
+    for annotation in sorted(record["annotations"], key=_is_crowd, reverse=True):
         mask = annotation["segmentation"]
         if not isinstance(mask, dict) or list(mask["size"]) != size:
             raise InputError(
                 f"an annotation of {record['file_name']} in {source} is no run-length encoded mask "
                 "of the frame's size: make the file with tools/prepare_davis_person.py"
             )
-        labels[mask_util.decode(mask) > 0] = VOID if crowd else PERSON
+        labels[mask_util.decode(mask) > 0] = VOID if _is_crowd(annotation) else PERSON
     return labels
+
+
+def _is_crowd(annotation: dict[str, Any]) -> bool:
+    return bool(annotation.get("iscrowd", 0))

@@ -152,7 +152,7 @@ def _decode(regions: Sequence[Record]) -> LabelMap:
 
 def read_labels(record: Record) -> LabelMap:
     """The annotation (H, W) of a frame."""
-    with named_if_unreadable({"file_name": record["sem_seg_file_name"]}):
+    with named_if_unreadable(record):
         return read_image(record["sem_seg_file_name"], "L")[..., 0].astype(int)
 
 
