@@ -5,6 +5,7 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
+    python tools/demo.py --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
     python tools/demo.py --config-file FILE --input street.mp4 --output detected.mp4 \\
         --opts MODEL.WEIGHTS model_final.pth
     python tools/demo.py --config-file FILE --input frames/ --fps 24 --output detected/ \\
@@ -18,12 +19,27 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 def main() -> None:
     from videogcrf_det.demo import run_demo
-    from videogcrf_det.engine import build_cfg
+    from videogcrf_det.steady.detector import demo_cfg
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
+    )
+    parser.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    parser.add_argument(
+        "--latency", type=int, metavar="N", help="frames that --fields look ahead; default: 1"
+    )
+    parser.add_argument(
+        "--strength", type=float, metavar="S", help="of --fields, from 0 to 1; default: 1"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="frames that the backbone sees at a time, with --fields",
+    )
     parser.add_argument(
         "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
     )
@@ -48,7 +64,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     run_demo(
-        build_cfg(args.config_file, args.opts),
+        demo_cfg(
+            args.config_file,
+            args.fields,
+            args.opts,
+            latency=args.latency,
+            strength=args.strength,
+            batch=args.batch,
+        ),
         args.input,
         args.output,
         confidence_threshold=args.confidence_threshold,

@@ -41,9 +41,27 @@ def add_videogcrf_config(cfg: CN) -> None:
     # NUM_FRAMES 4, WINDOW_STEP 4, video of 8 frames: windows 0-3, 4-7, nothing to average.
     cfg.TEST.WINDOW_STEP = 1
 
+    # With MODEL.VIDEO_GCRF.FIELDS a frame's result waits for so many frames after it. 0: none, the
+    # result comes at once; 2: frame 10 is read, and then frame 8 is done; -1: the whole video,
+    # which memory must then hold.
+    cfg.TEST.LATENCY = 1
+    # With MODEL.VIDEO_GCRF.FIELDS the backbone sees so many frames of a video at a time. 4 suits
+    # GPUs; the frames of a camera come later by as many.
+    cfg.TEST.FRAMES_PER_BATCH = 1
+
+    # ---- fields for a detector that is there ----------------------------------------------------
+    cfg.MODEL.VIDEO_GCRF = CN()
+    # A file of tools/fit_video.py, for inference with any meta-architecture: features of successive
+    # frames are averaged, each counting as much as it can be trusted. "fields.pth"; "": none.
+    cfg.MODEL.VIDEO_GCRF.FIELDS = ""
+    # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
+    # were fitted).
+    cfg.MODEL.VIDEO_GCRF.STRENGTH = 1.0
+    # True: fields follow the optical flow from frame to frame. Fields have to be fitted with it.
+    cfg.MODEL.VIDEO_GCRF.MOTION = False
+
     # ---- the random field ------------------------------------------------------------------------
     # Used where MODEL.BACKBONE.NAME is build_video_gcrf_backbone.
-    cfg.MODEL.VIDEO_GCRF = CN()
     # The backbone that makes the features: any name in detectron2's BACKBONE_REGISTRY.
     cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME = "build_resnet_backbone"
     # Its features that pass through a VideoGCRF of their own; the others go through unchanged.

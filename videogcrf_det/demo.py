@@ -42,13 +42,13 @@ def run_demo(
     the input breaks off, is written; nothing is, if something else goes wrong.
 
     Args:
-        cfg: a config of ClipRCNN, with a trained detector in MODEL.WEIGHTS.
+        cfg: of a detector with masks, with trained weights in MODEL.WEIGHTS.
         source: a video file, a folder of images, or the number of a camera; see open_video.
         output: an mp4 file, or a new folder for PNG files.
         confidence_threshold: detections that score no more are left out.
         json_file: gets the detections as COCO results; docs/demo.md describes them.
-        baseline: show the detector without the random field beside it: a file of its own weights,
-            or "" for the same ones.
+        baseline: show the detector without fields beside it: a file of its own weights, or "" for
+            the same ones.
         fps: frames a second of a folder of images, by default 10.
         max_frames: stop after so many.
 
@@ -67,10 +67,13 @@ def run_demo(
     video = open_video(source, fps)
     cfg = changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
     cfgs = [cfg] if baseline is None else [cfg, baseline_cfg(cfg, baseline)]
-    captions = [
-        f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
-        "Per-frame detector" if baseline else "Same weights, uncoupled",
-    ]
+    if cfg.MODEL.VIDEO_GCRF.FIELDS:
+        captions = ["With fields", "Per-frame detector"]
+    else:
+        captions = [
+            f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
+            "Per-frame detector" if baseline else "Same weights, uncoupled",
+        ]
     categories = _categories(cfg)
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
     write_predictions(
@@ -85,18 +88,22 @@ def run_demo(
 
 
 def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
-    """The config of the detector that a VideoGCRF was put into.
+    """The config of the detector that fields or a VideoGCRF were put into.
 
     Args:
         weights: its own; by default those of ``cfg`` serve it as well.
 
     Raises:
-        InputError: there is no VideoGCRF in ``cfg``.
+        InputError: there is neither in ``cfg``.
     """
+    if cfg.MODEL.VIDEO_GCRF.FIELDS:
+        return changed_cfg(
+            cfg, "MODEL.VIDEO_GCRF.FIELDS", "", "MODEL.WEIGHTS", weights or cfg.MODEL.WEIGHTS
+        )
     if cfg.MODEL.BACKBONE.NAME != "build_video_gcrf_backbone":
         raise InputError(
-            "--compare-baseline needs a config with a VideoGCRF, and MODEL.BACKBONE.NAME is "
-            f"{cfg.MODEL.BACKBONE.NAME}: leave it out, or name another config"
+            "--compare-baseline needs --fields or a config with a VideoGCRF, and "
+            f"MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}: leave it out, or name either"
         )
     return changed_cfg(
         cfg,

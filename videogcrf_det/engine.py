@@ -46,6 +46,8 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import VideoGCRF
+from videogcrf_det.modeling import ClipRCNN
+from videogcrf_det.modeling.video_model import with_fields
 
 logger = logging.getLogger("detectron2.evaluation")
 OPTIMIZERS = ("SGD", "AdamW")
@@ -322,6 +324,17 @@ def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     return model
 
 
+def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
+    """A model that takes videos: that of load_model, with MODEL.VIDEO_GCRF.FIELDS if it names any.
+
+    Models of single frames become a VideoModel.
+    """
+    model = load_model(cfg, resume)
+    if isinstance(model, ClipRCNN) and not cfg.MODEL.VIDEO_GCRF.FIELDS:
+        return model
+    return with_fields(cfg, model)
+
+
 def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:
     """Train and evaluate, or evaluate alone; what each process of tools/train_net.py does.
 
@@ -330,7 +343,12 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
         below the data set's name if there are several; empty except in the main process.
     """
     if eval_only:
-        return VideoTrainer.test(cfg, load_model(cfg, resume))
+        return VideoTrainer.test(cfg, load_video_model(cfg, resume))
+    if cfg.MODEL.VIDEO_GCRF.FIELDS:
+        raise InputError(
+            "MODEL.VIDEO_GCRF.FIELDS are for inference with a trained detector: leave them out in "
+            "training, or add --eval-only"
+        )
     VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume)

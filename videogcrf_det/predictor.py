@@ -14,9 +14,8 @@ from detectron2.structures import Instances
 from numpy.typing import NDArray
 from torch import nn
 
-from videogcrf_det.engine import load_model
+from videogcrf_det.engine import load_model, load_video_model
 from videogcrf_det.errors import InputError
-from videogcrf_det.modeling import ClipRCNN
 
 
 class Prediction(NamedTuple):
@@ -29,10 +28,17 @@ class Prediction(NamedTuple):
 class FramePredictor:
     """What predictors of videos share: a model, and frames as it takes them."""
 
-    def __init__(self, cfg: CfgNode, architecture: type[nn.Module], task: str) -> None:
+    def __init__(
+        self,
+        cfg: CfgNode,
+        load: Callable[[CfgNode], nn.Module] = load_model,
+        architecture: type[nn.Module] = nn.Module,
+        task: str = "predict on videos",
+    ) -> None:
         """
         Args:
             cfg: a config of ``architecture``, with trained weights in MODEL.WEIGHTS.
+            load: makes the model.
             architecture: what the model has to be.
             task: what other models fail at, the end of a sentence.
 
@@ -52,7 +58,7 @@ class FramePredictor:
                 f"MODEL.META_ARCHITECTURE {name} does not {task}: set it to {architecture.__name__}"
             )
         self.cfg = cfg
-        self.model: Any = load_model(cfg).eval()
+        self.model: Any = load(cfg).eval()
 
     def outputs(
         self, frames: Iterable[NDArray[np.uint8]], infer: Callable[[Iterator[Any]], Iterator[Any]]
@@ -76,20 +82,22 @@ class VideoPredictor(FramePredictor):
         for frame, instances in predictor(frames):
             ...
 
-    Frames are read as they are needed: a prediction comes at most INPUT.CLIP.NUM_FRAMES - 1 frames
-    after its frame, and no more frames than that are kept. A video may be endless. The detections
-    are those that the evaluation finds on the same video.
+    Frames are read as they are needed, and a video may be endless. A prediction comes at most
+    INPUT.CLIP.NUM_FRAMES - 1 frames after its frame with a ClipRCNN, and TEST.LATENCY frames with
+    MODEL.VIDEO_GCRF.FIELDS (and with TEST.FRAMES_PER_BATCH up to one batch later); no more frames
+    than that are kept. The detections are those that the evaluation finds on the same video.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
         """
         Args:
-            cfg: a config of ClipRCNN, with a trained detector in MODEL.WEIGHTS.
+            cfg: of any meta-architecture that finds instances, with a trained detector in
+                MODEL.WEIGHTS.
 
         Raises:
-            InputError: see FramePredictor.
+            InputError: see FramePredictor and load_video_model.
         """
-        super().__init__(cfg, ClipRCNN, "detect on videos")
+        super().__init__(cfg, load_video_model)
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """Predict on a video, whose frames belong together.
@@ -102,6 +110,11 @@ class VideoPredictor(FramePredictor):
             a Prediction for each frame, in order.
         """
         for frame, output in self.outputs(frames, self.model.detect_video):
+            if "instances" not in output:
+                raise InputError(
+                    f"MODEL.META_ARCHITECTURE {self.cfg.MODEL.META_ARCHITECTURE} finds no "
+                    "instances: use one that does, such as GeneralizedRCNN"
+                )
             yield Prediction(frame, output["instances"].to("cpu"))
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.mappers import named_if_unreadable
-from videogcrf_det.engine import VideoTrainer, load_model
+from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.video import VideoWriter, require_av
@@ -151,7 +151,7 @@ def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[
             "there is nothing to draw: name a file in --predictions, or a trained detector with "
             "--opts MODEL.WEIGHTS PATH"
         )
-    model = load_model(cfg).eval()
+    model = load_video_model(cfg).eval()
     loader = VideoTrainer.build_test_loader(cfg, dataset)
 
     def detect(video: Record) -> Iterator[Detections]:

@@ -39,7 +39,7 @@ class SemanticPredictor(FramePredictor):
         Raises:
             InputError: see FramePredictor.
         """
-        super().__init__(cfg, VideoSegmentor, "segment videos")
+        super().__init__(cfg, architecture=VideoSegmentor, task="segment videos")
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Segmentation]:
         """Segment a video, whose frames belong together.

@@ -1,0 +1,59 @@
+"""Fit fields to a detector on raw videos, so that it stays steady where frames are hard to see."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/fit_video.py --config-file COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml \\
+        --videos footage/ --output fields.pth
+    python tools/demo.py --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
+
+No label is read and the detector stays as it is. Ctrl-C stops, and --resume goes on. docs/steady.md
+has the rest.
+"""
+
+
+def main() -> None:
+    from videogcrf_det.steady.detector import load_detector
+    from videogcrf_det.steady.fit import FitOptions
+    from videogcrf_det.steady.fit_video import fit_video
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="FILE",
+        help="of a detector: YAML, a LazyConfig, or a name in detectron2's model zoo",
+    )
+    parser.add_argument("--weights", default="", metavar="FILE", help="default: the config's")
+    parser.add_argument(
+        "--videos",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="video files, folders of frames, folders of either, or patterns",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="gets the fields")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--iterations", type=int, metavar="N")
+    budget.add_argument("--minutes", type=float, metavar="M", help="default: 5")
+    parser.add_argument(
+        "--motion", action="store_true", help="follow the optical flow from frame to frame"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted fit")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    minutes = 5.0 if args.iterations is None and args.minutes is None else args.minutes
+    options = FitOptions(args.iterations, minutes, seed=args.seed, motion=args.motion)
+    detector = load_detector(args.config_file, args.weights, args.opts)
+    fit_video(detector, args.videos, args.output, options, resume=args.resume)
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,67 @@
+"""The averaging field as a chain over time: what a frame is trusted with, and what goes on."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from videogcrf_det.gcrf.chain import chain_backward, chain_forward
+from videogcrf_det.gcrf.embedding import EmbeddingBranch
+
+LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
+
+
+class Described(NamedTuple):
+    """What the features of M frames say of themselves, cell by cell."""
+
+    embedding: Tensor  # t (M, D, H, W), not negative, of norm 1 at every cell
+    confidence: Tensor  # c (M, 1, H, W), above 0
+
+
+class ChainField(nn.Module):
+    """Confidences and links of a chain of frames, from their features.
+
+    Each cell of a frame is coupled to the same cell of the frame before and of the frame after, or
+    to where motion says it was and will be. Confidences are between e^-4 and e^4, the link of two
+    frames is the inner product of their embeddings, between 0 and 1; see gcrf/chain.py for what
+    they mean. Features are brought to mean 0 and variance 1 over the channels of each cell first.
+
+    Args:
+        in_channels: C of the features.
+        dim: D, the size of embeddings.
+        num_convs, conv_dim: 3x3 convolutions with ReLU that confidence and embedding share, and
+            their channels.
+    """
+
+    def __init__(
+        self, in_channels: int, *, dim: int = 16, num_convs: int = 1, conv_dim: int = 32
+    ) -> None:
+        super().__init__()
+        self.branch = EmbeddingBranch(in_channels, conv_dim, num_convs, dim + 1)
+        with torch.no_grad():  # trusted unless there is a reason
+            self.branch.embed.bias[-1] = LOG_CONFIDENCE / 2
+
+    def describe(self, features: Tensor, valid: Tensor | None = None) -> Described:
+        """Embeddings and confidences of features (M, C, H, W), in float32.
+
+        Args:
+            valid: (M, 1, H, W), 0 at padding, else 1; None: no padding.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+            features = (features - mean) * torch.rsqrt(variance + 1e-5)
+            if valid is None:
+                valid = torch.ones_like(features[:, :1])
+            maps = self.branch(features * valid, valid)
+            embedding = (maps[:, :-1].log_softmax(1) / 2).exp()
+            confidence = LOG_CONFIDENCE * torch.tanh(maps[:, -1:] / LOG_CONFIDENCE)
+            return Described(embedding, confidence.exp())
+
+
+def link(a: Tensor, b: Tensor) -> Tensor:
+    """Links w (M, 1, H, W) of frames with embeddings (M, D, H, W)."""
+    return (a * b).sum(1, keepdim=True)
+
+
+__all__ = ["ChainField", "Described", "chain_backward", "chain_forward", "link"]

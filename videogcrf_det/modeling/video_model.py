@@ -1,0 +1,68 @@
+"""Any detectron2 model on videos: what takes single frames gets them in their order."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.motion.estimate import motion_of
+from videogcrf_det.steady.attach import SteadyBackbone, attach, detect_video
+from videogcrf_det.steady.fields import SteadyFields
+
+Frame = dict[str, Any]
+
+
+class VideoModel(nn.Module):
+    """A model of single frames that is called as ClipRCNN is in inference.
+
+    Args:
+        model: of any meta-architecture, with fields attached or without.
+        batch: frames that the backbone sees at a time, where there are fields.
+    """
+
+    def __init__(self, model: nn.Module, batch: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.batch = batch
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[Any]:
+        """For each video, a dict with ``"frames"``, an iterator of what its frames give."""
+        return [self.detect_video(video.get("frames", [video])) for video in batched_inputs]
+
+    @torch.no_grad()
+    def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
+        """What the model gives for each frame of a video of any length, in order."""
+        if isinstance(self.model.backbone, SteadyBackbone):
+            yield from detect_video(self.model, frames, self.batch)
+        else:
+            for frame in frames:
+                yield self.model([frame])[0]
+
+
+def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
+    """A model on videos, with the fields and the latency that a config names.
+
+    Raises:
+        InputError: the fields are not there or of another detector, or a value is out of range.
+    """
+    options, latency = cfg.MODEL.VIDEO_GCRF, cfg.TEST.LATENCY
+    if options.FIELDS:
+        if latency < -1:
+            raise InputError(f"TEST.LATENCY is {latency}: give 0 or more frames, or -1 for all")
+        if not 0 <= options.STRENGTH <= 1:
+            raise InputError(f"MODEL.VIDEO_GCRF.STRENGTH must be 0 to 1, got {options.STRENGTH}")
+        if cfg.TEST.FRAMES_PER_BATCH < 1:
+            raise InputError(
+                f"TEST.FRAMES_PER_BATCH is {cfg.TEST.FRAMES_PER_BATCH}: give 1 or more"
+            )
+        attach(
+            model,
+            SteadyFields.load(options.FIELDS),
+            latency=None if latency == -1 else latency,
+            strength=options.STRENGTH,
+            motion=motion_of(model) if options.MOTION else None,
+        )
+    return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH)

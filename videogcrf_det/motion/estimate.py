@@ -1,0 +1,79 @@
+"""Motion between successive frames, as a model sees them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from videogcrf_det.motion.flow import DISFlow
+from videogcrf_det.motion.warp import Motion
+
+Image = NDArray[np.uint8]  # (H, W, 3)
+# flow(previous, current) -> (H, W, 2): for each pixel of the current image, the way in pixels to
+# where it was in the previous one
+Flow = Callable[[Image, Image], NDArray[np.float32]]
+
+
+class MotionEstimator:
+    """Makes Motion of successive images, in both directions, as far as it can be trusted.
+
+    Where going there and back does not lead home, there is no motion: what is spoilt, hidden or
+    gone stays where it was.
+
+    Args:
+        flow: see Flow.
+        mean, std: of the normalisation of images, (3,) each; see GeneralizedRCNN.
+        scale: of the images that ``flow`` gets.
+    """
+
+    def __init__(self, flow: Flow, mean: Any, std: Any, scale: float = 0.5) -> None:
+        self.flow = flow
+        self.mean = np.asarray(mean, np.float32).reshape(3, 1, 1)
+        self.std = np.asarray(std, np.float32).reshape(3, 1, 1)
+        self.scale = scale
+        self._before: Image | None = None
+
+    def reset(self) -> None:
+        """Forget the last frame."""
+        self._before = None
+
+    def __call__(self, images: Tensor) -> Motion | None:
+        """The motion from the frame before to this one, of normalised images (1, 3, H, W).
+
+        None for the first frame, and after a change of size.
+        """
+        pixels = images[0].float().cpu().numpy() * self.std + self.mean
+        image = np.clip(pixels, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        image = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
+        before, self._before = self._before, image
+        if before is None or before.shape != image.shape:
+            return None
+        backward, forward = self.flow(before, image), self.flow(image, before)
+        kept = consistent(backward, forward), consistent(forward, backward)
+        height, width = image.shape[:2]
+        ways = [
+            torch.from_numpy(flow * mask[..., None] / np.float32([width, height]))
+            .permute(2, 0, 1)[None]
+            .to(images.device)
+            for flow, mask in zip((backward, forward), kept, strict=True)
+        ]
+        return Motion(*ways)
+
+
+def consistent(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a way (H, W, 2) and the way back from its end lead home, to a tenth or a pixel."""
+    rows, columns = np.indices(there.shape[:2], np.float32)
+    x, y = columns + there[..., 0], rows + there[..., 1]
+    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    error = np.linalg.norm(there + returned, axis=2)
+    length = np.linalg.norm(there, axis=2) + np.linalg.norm(returned, axis=2)
+    return error <= 0.5 + 0.05 * length
+
+
+def motion_of(model: Any) -> MotionEstimator:
+    """DIS flow between the images of a detectron2 model."""
+    return MotionEstimator(DISFlow(), model.pixel_mean.cpu(), model.pixel_std.cpu())

@@ -1,0 +1,168 @@
+"""A trained detector, however it is named: its model, and frames as it takes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, LazyConfig, instantiate
+from detectron2.data import transforms as T
+from torch import nn
+
+from videogcrf_det.checkpoint import ClipCheckpointer
+from videogcrf_det.engine import build_cfg, load_model
+from videogcrf_det.errors import InputError
+from videogcrf_det.steady.fields import SteadyFields
+
+
+@dataclass
+class Detector:
+    """A model in evaluation mode and what it expects.
+
+    Attributes:
+        cfg: None for a LazyConfig.
+        rgb: it takes RGB images, not BGR ones.
+        min_size, max_size: in pixels, of the shorter and of the longer side.
+        source: how to have the same again: ``config_file``, ``weights``, ``opts``.
+    """
+
+    model: nn.Module
+    cfg: CfgNode | None
+    rgb: bool
+    min_size: int
+    max_size: int
+    source: dict[str, Any]
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3) as large as the detector sees it."""
+        if not self.min_size:
+            return image
+        size = T.ResizeShortestEdge(self.min_size, self.max_size).get_transform(image)
+        return np.ascontiguousarray(size.apply_image(np.ascontiguousarray(image)))
+
+
+def load_detector(config_file: str, weights: str = "", opts: Sequence[str] = ()) -> Detector:
+    """Build a detector and load its weights.
+
+    Args:
+        config_file: YAML, a LazyConfig (.py), or the name of either in detectron2's model zoo.
+        weights: replace those that the config names.
+        opts: ``KEY VALUE`` pairs, or ``key=value`` for a LazyConfig.
+
+    Raises:
+        InputError: there is no such config, or the weights do not fit.
+    """
+    path = find_config(config_file)
+    if path.endswith(".py"):
+        return _lazy(path, weights, opts)
+    cfg = build_cfg(path, [*opts, *(["MODEL.WEIGHTS", weights] if weights else [])])
+    if not cfg.MODEL.WEIGHTS:
+        raise InputError(f"MODEL.WEIGHTS is empty in {config_file}: name them with --weights")
+    model = load_model(cfg).eval()
+    source = _source(config_file, cfg.MODEL.WEIGHTS, opts)
+    rgb, test = cfg.INPUT.FORMAT == "RGB", cfg.INPUT
+    return Detector(model, cfg, rgb, test.MIN_SIZE_TEST, test.MAX_SIZE_TEST, source)
+
+
+def _source(config_file: str, weights: str, opts: Sequence[str]) -> dict[str, Any]:
+    """What names a detector, with the paths of files made absolute."""
+    here = [
+        str(Path(name).resolve()) if Path(name).is_file() else name
+        for name in (config_file, weights)
+    ]
+    return {"config_file": here[0], "weights": here[1], "opts": list(opts)}
+
+
+def find_config(name: str) -> str:
+    """A path as it is; else that of a config in detectron2's model zoo.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if Path(name).is_file():
+        return name
+    from detectron2 import model_zoo
+
+    try:
+        return str(model_zoo.get_config_file(name))
+    except RuntimeError:
+        raise InputError(
+            f"there is no config {name}, neither here nor in detectron2's model zoo: check the path"
+        ) from None
+
+
+def _lazy(path: str, weights: str, opts: Sequence[str]) -> Detector:
+    try:
+        cfg = LazyConfig.apply_overrides(LazyConfig.load(path), list(opts))
+        model = instantiate(cfg.model).eval()
+    except Exception as error:  # whatever the Python in it raises
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"the config {path} cannot be used ({reason}): correct it") from error
+    weights = weights or cfg.get("train", {}).get("init_checkpoint", "")
+    if not weights:
+        raise InputError(f"{path} names no weights (train.init_checkpoint): give --weights")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    ClipCheckpointer(model).load(weights)
+    resize = _resize_of(cfg)
+    rgb = getattr(model, "input_format", "BGR") == "RGB"
+    return Detector(model, None, rgb, *resize, _source(path, weights, opts))
+
+
+def _resize_of(cfg: Any) -> tuple[int, int]:
+    """Sides of test images in a LazyConfig; detectron2's defaults where it does not say."""
+    try:
+        augmentation = cfg.dataloader.test.mapper.augmentations[0]
+        return int(augmentation.short_edge_length), int(augmentation.max_size)
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return 800, 1333
+
+
+def demo_cfg(
+    config_file: str | None,
+    fields: str | None,
+    opts: Sequence[str] = (),
+    *,
+    latency: int | None = None,
+    strength: float | None = None,
+    batch: int | None = None,
+) -> CfgNode:
+    """The config of a detector with fields, or of one without.
+
+    Args:
+        config_file: None for that of the detector that the fields were fitted to, with its weights.
+        fields: a file of tools/fit_video.py, if any.
+        opts: ``KEY VALUE`` pairs, which have the last word.
+        latency, strength, batch: for fields alone; None for the config's.
+
+    Raises:
+        InputError: neither a config nor fields are given, or an option is for fields alone.
+    """
+    extra = {
+        "TEST.LATENCY": latency,
+        "MODEL.VIDEO_GCRF.STRENGTH": strength,
+        "TEST.FRAMES_PER_BATCH": batch,
+    }
+    given = {key: value for key, value in extra.items() if value is not None}
+    pairs = [str(part) for pair in given.items() for part in pair]
+    if fields is None:
+        if config_file is None:
+            raise InputError("give --config-file, or --fields of tools/fit_video.py")
+        if given:
+            raise InputError(
+                "--latency, --strength and --batch are for --fields: give those as well"
+            )
+        return build_cfg(find_config(config_file), opts)
+    source = SteadyFields.load(fields).source
+    if config_file is None:
+        config_file = source["config_file"]
+        if config_file.endswith(".py"):
+            raise InputError(
+                f"{fields} are for a LazyConfig, {config_file}: use videogcrf_det.steady.attach in "
+                "Python (docs/steady.md)"
+            )
+        opts = [*source["opts"], "MODEL.WEIGHTS", source["weights"], *pairs, *opts]
+    else:
+        opts = [*pairs, *opts]
+    return build_cfg(find_config(config_file), ["MODEL.VIDEO_GCRF.FIELDS", fields, *opts])

@@ -1,0 +1,148 @@
+"""Fields for the detector that is there: their file, and which detector it is for."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+from videogcrf_det.gcrf.chain_field import ChainField
+
+FORMAT = "videogcrf-det fields 1"
+
+
+class SteadyFields(nn.Module):
+    """A chain field for each of a backbone's features.
+
+    Args:
+        channels: C of the features that are coupled, by name.
+        options: keyword arguments of ChainField.
+        fingerprint: of the backbone that they were fitted to; see ``fingerprint``.
+        source: names the detector: ``config_file``, ``weights``, ``opts``.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        fingerprint: str = "",
+        source: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.channels = dict(channels)
+        self.fingerprint = fingerprint
+        self.source = dict(source or {})
+        self.options = options
+        self._levels = nn.ModuleDict(
+            {name: ChainField(number, **options) for name, number in channels.items()}
+        )
+
+    @classmethod
+    def for_model(cls, model: nn.Module, **options: Any) -> "SteadyFields":
+        """New fields for all features of a model's backbone.
+
+        Raises:
+            InputError: the model has no backbone with named features.
+        """
+        shapes = _shapes(getattr(model, "backbone", None), type(model).__name__)
+        return cls(shapes, fingerprint(model.backbone), **options)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.channels)
+
+    def __getitem__(self, name: str) -> ChainField:
+        field = self._levels[name]
+        assert isinstance(field, ChainField)
+        return field
+
+    def check(self, backbone: Any, architecture: str) -> None:
+        """Raise InputError unless the fields were fitted to this backbone of a model."""
+        shapes = _shapes(backbone, architecture)
+        differing = [name for name in self if shapes.get(name) != self.channels[name]]
+        if differing:
+            raise InputError(
+                f"the fields are for features {_listed(self.channels)}, the backbone of "
+                f"{architecture} gives {_listed(shapes)}: fit fields to this detector "
+                "(tools/fit_video.py)"
+            )
+        if self.fingerprint != fingerprint(backbone):
+            raise InputError(
+                f"the fields were fitted to a detector with other weights than this "
+                f"{architecture}: load the weights that they were fitted to, or fit them anew "
+                "(tools/fit_video.py)"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        content = {
+            "format": FORMAT,
+            "channels": self.channels,
+            "options": self.options,
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "weights": {name: value.cpu() for name, value in self.state_dict().items()},
+        }
+        with atomic_write(path) as temporary:
+            torch.save(content, temporary)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SteadyFields":
+        """Read a file that ``save`` wrote; no code in it is run.
+
+        Raises:
+            InputError: it is not there, or is none.
+        """
+        if not Path(path).is_file():
+            raise InputError(f"there are no fields at {path}: make them with tools/fit_video.py")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']!r}")
+            named = content["fingerprint"], content["source"]
+            fields = cls(content["channels"], *named, **content["options"])
+            fields.load_state_dict(content["weights"])
+        except (
+            *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError),
+            pickle.UnpicklingError,
+        ) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path} holds no fields of this version ({reason}): make them anew with "
+                "tools/fit_video.py"
+            ) from None
+        return fields
+
+
+def fingerprint(backbone: nn.Module) -> str:
+    """A SHA-256 of a backbone's weights, whatever their device."""
+    digest = hashlib.sha256()
+    state = backbone.state_dict()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _shapes(backbone: Any, architecture: str) -> dict[str, int]:
+    """Channels of a backbone's features by name."""
+    try:
+        shapes = {name: shape.channels for name, shape in backbone.output_shape().items()}
+    except AttributeError:
+        shapes = {}
+    if not shapes or not all(shapes.values()):
+        raise InputError(
+            f"{architecture} has no backbone with named features (model.backbone, a detectron2 "
+            "Backbone), and fields couple those: use another meta-architecture"
+        )
+    return shapes
+
+
+def _listed(channels: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in channels.items())

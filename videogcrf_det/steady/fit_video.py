@@ -1,0 +1,200 @@
+"""Footage and a detector in, a file of fields out; what tools/fit_video.py does."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Instances
+from tabulate import tabulate
+
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+from videogcrf_det.motion.estimate import motion_of
+from videogcrf_det.steady.attach import attach, detach, detect_video
+from videogcrf_det.steady.clips import Clips, collect_clips, read_clip
+from videogcrf_det.steady.detector import Detector
+from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.fit import FitOptions, Fitter, Restored
+from videogcrf_det.steady.spoil import spoil_clip
+from videogcrf_det.video.reader import IMAGES
+from videogcrf_det.visualization.overlay import Picture, draw_instances
+from videogcrf_det.visualization.panels import side_by_side, write_png
+
+LEAST_SCORE = 0.5  # of detections that are drawn
+
+
+def fit_video(
+    detector: Detector,
+    videos: Sequence[str],
+    output: str | Path,
+    options: FitOptions,
+    *,
+    resume: bool = False,
+) -> SteadyFields:
+    """Fit fields to a detector on raw footage and write them.
+
+    Args:
+        detector: see load_detector. It is not changed.
+        videos: files, folders of frames, folders of either, or patterns of such.
+        output: the file of fields. A folder beside it, ``<name>_fit``, gets the clips, checkpoints,
+            TensorBoard's events, the table and pictures.
+        options: see FitOptions.
+        resume: go on with an interrupted fit of the same name.
+
+    Returns:
+        the fields.
+
+    Raises:
+        InputError: there are no videos, they are too short, the detector has no features, or the
+            output cannot be written.
+    """
+    output = Path(output)
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder: name a file, such as fields.pth")
+    folder = output.with_name(f"{output.stem}_fit")
+    if folder.exists() and not resume:
+        if not folder.is_dir() or not ({p.name for p in folder.iterdir()} <= OWN or _ours(folder)):
+            raise InputError(f"{folder} is there and of something else: name another --output")
+        if (folder / "fit.pth").exists():
+            (folder / "fit.pth").unlink()
+    paths = find_videos(videos)
+    SteadyFields.for_model(detector.model)  # a model that has no features is named before reading
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = collect_clips(
+        paths, folder / "clips", detector.resize, [detector.min_size, detector.max_size]
+    )
+    print(f"{len(clips.train)} clips to fit on, {len(clips.held_out)} held out", flush=True)
+    motion = motion_of(detector.model) if options.motion else None
+    fitter = Fitter(detector, clips, folder, options, motion)
+    if resume:
+        fitter.resume()
+    fields = fitter.run()
+    table = restored_table(fitter.restored())
+    with atomic_write(folder / "restored.md") as path:
+        path.write_text(table + "\n")
+    print(f"\n{table}\n")
+    pictures = draw_before_and_after(detector, fields, clips, folder / "before_and_after.png")
+    fields.save(output)
+    size = output.stat().st_size / 1e6
+    print(f"wrote {output} ({size:.1f} MB)" + (f"; look at {pictures}" if pictures else ""))
+    return fields
+
+
+OWN = {"clips", "fit.pth", "restored.md", "before_and_after.png"}
+
+
+def _ours(folder: Path) -> bool:
+    return (folder / "clips" / "clips.json").is_file()
+
+
+def find_videos(names: Sequence[str]) -> list[Path]:
+    """Video files and folders of frames that files, folders and patterns name, each once.
+
+    Raises:
+        InputError: a name stands for nothing.
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        matches = [Path(match) for match in sorted(glob.glob(name))] or [Path(name)]
+        for path in matches:
+            videos = list(_videos_in(path))
+            if not videos:
+                raise InputError(
+                    f"--videos {name}: there is no video and no folder of frames at {path}"
+                )
+            found.update(dict.fromkeys(videos))
+    if not found:
+        raise InputError("--videos names nothing: give files, folders of frames, or patterns")
+    return list(found)
+
+
+def _videos_in(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        return []
+    inside = sorted(p for p in path.iterdir() if p.name[0] != ".")
+    if any(p.suffix.lower() in IMAGES for p in inside):
+        return [path]  # a folder of frames
+    files = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEOS]
+    return files + [video for p in inside if p.is_dir() for video in _videos_in(p)]
+
+
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".mts", ".webm", ".wmv")
+
+
+def restored_table(restored: Restored) -> str:
+    """Markdown: by level, what is restored of spoilt features, and the change of clear ones."""
+    rows = []
+    for name, spoilt in restored.spoilt.items():
+        shares = [1 - part[name] / spoilt for part in (restored.smoothed, restored.past)]
+        changes = [restored.clear[name], restored.clear_past[name]]
+        rows.append(
+            [name, f"{spoilt:.3f}", *(f"{s:.0%}" for s in shares), *(f"{c:.4f}" for c in changes)]
+        )
+    headings = [
+        "level",
+        "error of spoilt features",
+        "restored",
+        "restored, latency 0",
+        "change of clear ones",
+        "change, latency 0",
+    ]
+    return tabulate(rows, headings, tablefmt="pipe", disable_numparse=True)
+
+
+def draw_before_and_after(
+    detector: Detector, fields: SteadyFields, clips: Clips, path: Path, most: int = 4
+) -> Path | None:
+    """Detections on spoilt frames of held-out clips, without and with fields, as one PNG.
+
+    Returns:
+        its path; None for models that give no instances.
+    """
+    rows = []
+    for index, folder in enumerate(clips.held_out[:most]):
+        frames = read_clip(folder)
+        spoilt = spoil_clip(frames, np.random.default_rng([7, index]))
+        shown = [spoilt.get(i, frame) for i, frame in enumerate(frames)]
+        which = sorted(spoilt)[len(spoilt) // 2]
+        records = [_record(detector, frame) for frame in shown]
+        with torch.no_grad():
+            (before,) = detector.model([records[which]])
+        attach(detector.model, fields, latency=len(frames) - 1, motion=None)
+        after = list(detect_video(detector.model, records))[which]
+        detach(detector.model)
+        if "instances" not in before:
+            return None
+        pictures = [("Clear", frames[which][:, :, ::-1])]
+        pictures += [
+            (caption, _drawn(shown[which], found["instances"]))
+            for caption, found in (("Spoilt, per frame", before), ("With fields", after))
+        ]
+        rows.append(side_by_side([(c, np.ascontiguousarray(p)) for c, p in pictures]))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    write_png(path, np.concatenate(padded))
+    return path
+
+
+def _record(detector: Detector, frame: np.ndarray) -> dict[str, Any]:
+    pixels = frame[:, :, ::-1] if detector.rgb else frame
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return {"image": tensor, "height": frame.shape[0], "width": frame.shape[1]}
+
+
+def _drawn(frame: np.ndarray, found: Instances) -> Picture:
+    found = found.to("cpu")[found.scores.cpu() > LEAST_SCORE]
+    boxes = found.pred_boxes.tensor.numpy()
+    if found.has("pred_masks"):
+        masks = found.pred_masks.numpy()
+    else:
+        masks = np.zeros((len(found), *frame.shape[:2]), bool)
+    labels = [f"{score:.0%}" for score in found.scores.tolist()]
+    picture = np.ascontiguousarray(frame[:, :, ::-1])
+    return draw_instances(
+        picture, masks, list(range(len(found))), labels=labels, boxes=boxes, own_size=True
+    )
