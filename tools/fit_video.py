@@ -16,8 +16,8 @@ has the rest.
 
 def main() -> None:
     from videogcrf_det.steady.detector import load_detector
-    from videogcrf_det.steady.fit import FitOptions
-    from videogcrf_det.steady.fit_video import fit_video
+    from videogcrf_det.steady.fit import OBJECTIVES, FitOptions
+    from videogcrf_det.steady.fit_video import fit_video, write_moving_average
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,28 +31,55 @@ def main() -> None:
     parser.add_argument("--weights", default="", metavar="FILE", help="default: the config's")
     parser.add_argument(
         "--videos",
-        required=True,
         nargs="+",
+        default=[],
         metavar="PATH",
         help="video files, folders of frames, folders of either, or patterns",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="gets the fields")
+    parser.add_argument(
+        "--output", metavar="FILE", help="gets the fields; default: OUTPUT_DIR/fields.pth"
+    )
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--iterations", type=int, metavar="N")
     budget.add_argument("--minutes", type=float, metavar="M", help="default: 5")
     parser.add_argument(
+        "--objective",
+        choices=OBJECTIVES,
+        default="features",
+        help="what is to come back; default: %(default)s",
+    )
+    parser.add_argument(
+        "--moving-average",
+        type=float,
+        metavar="A",
+        help="fit nothing: fields that give the newest frame the share A, for comparison",
+    )
+    parser.add_argument(
         "--motion", action="store_true", help="follow the optical flow from frame to frame"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="evaluate on DATASETS.TEST, with the fields"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted fit")
     parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+        "opts", nargs=argparse.REMAINDER, default=[], help="config overrides, KEY VALUE, at the end"
     )
     args = parser.parse_args()
     minutes = 5.0 if args.iterations is None and args.minutes is None else args.minutes
-    options = FitOptions(args.iterations, minutes, seed=args.seed, motion=args.motion)
+    options = FitOptions(args.iterations, minutes, objective=args.objective, motion=args.motion)
     detector = load_detector(args.config_file, args.weights, args.opts)
-    fit_video(detector, args.videos, args.output, options, resume=args.resume)
+    output = args.output or detector.default_output
+    if args.moving_average is not None:
+        write_moving_average(detector, args.moving_average, output, evaluate=args.evaluate)
+        return
+    fit_video(
+        detector,
+        args.videos,
+        output,
+        options,
+        resume=args.resume,
+        evaluate=args.evaluate,
+    )
 
 
 if __name__ == "__main__":

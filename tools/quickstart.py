@@ -1,10 +1,10 @@
-"""Draw a small data set, train and evaluate a detector on it, and write a page that shows it."""
+"""Train a detector on drawn videos, steady it with raw ones, and write a page that shows both."""
 
 import argparse
 
 from videogcrf_det.cli import run_tool
 
-CONFIG = "configs/quick_schedules/mini_davis_video_gcrf_R_18_FPN_4f.yaml"
+CONFIG = "configs/quick_schedules/mini_davis_mask_rcnn_R_18_FPN.yaml"
 
 
 def main() -> None:

@@ -81,4 +81,4 @@ def test_paths_start_at_the_table_file(folder, write, monkeypatch):
     (folder / "tables").mkdir()
     path = write("tables/table.yaml", command="../train.py", config="../config.yaml")
     table = load_table(path.relative_to(folder))
-    assert (table.command, table.rows[0].config) == ("train.py", "config.yaml")
+    assert (table.rows[0].command, table.rows[0].config) == ("train.py", "config.yaml")

@@ -125,7 +125,7 @@ def plan_runs(table: Table, opts: Mapping[str, Any]) -> list[Run]:
 def _plan(table: Table, row: Row, seed: int, opts: Mapping[str, Any]) -> Run:
     folder = Path(table.output, row.slug, f"seed{seed}")
     places = {"output": table.output, "folder": folder, "seed": seed}
-    words = [table.command, "--config-file", row.config, *row.args, "--resume"]
+    words = [row.command, "--config-file", row.config, *row.args, "--resume"]
     for key, value in {**table.opts, **opts, **row.opts}.items():
         words += [key, fill(value, places) if isinstance(value, str) else repr(value)]
     words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]

@@ -30,6 +30,7 @@ TABLE_KEYS: dict[str, Any] = {
 REQUIRED = ("title", "command", "dataset", "output", "columns")
 ROW_KEYS = {
     "name": (str, int),
+    "command": str,
     "config": str,
     "args": str,
     "opts": dict,

@@ -39,6 +39,7 @@ class Row:
     """What is trained and evaluated, once for each of its seeds."""
 
     name: str
+    command: str
     config: str
     args: tuple[str, ...]
     opts: Opts  # those of the row alone
@@ -75,7 +76,6 @@ class Table:
 
     path: Path
     title: str
-    command: str
     dataset: str
     output: str
     seeds: tuple[int, ...]
@@ -123,7 +123,6 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
     if plot not in by_heading:
         raise InputError(f"plot is {plot!r}, which is no column: use {', '.join(by_heading)}")
     seeds = _seeds(content.get("seeds", [0]))
-    command = beside(path, content["command"], "command")
     opts = content.get("opts", {})
     check_opts(opts, "the table")
     rows = tuple(_row(row, content, path, by_heading) for row in content.get("rows", []))
@@ -140,7 +139,6 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
     return Table(
         path=path,
         title=content["title"],
-        command=command,
         dataset=content["dataset"],
         output=output or content["output"],
         seeds=seeds,
@@ -200,6 +198,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
         raise InputError(f"{where} has seeds {list(seeds)}: use some of the table's, {all_seeds}")
     return Row(
         name=name,
+        command=beside(path, content.get("command", table["command"]), "command"),
         config=beside(path, config, "config"),
         args=(*_words(table.get("args", "")), *_words(content.get("args", ""))),
         opts=opts,

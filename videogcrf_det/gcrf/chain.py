@@ -8,7 +8,7 @@ the next frame:
 Its minimum is that of weighted_average with one unknown a frame and W tridiagonal, found by the
 recursion of a Kalman smoother: forward, the mean m_v and the precision p_v given frames 0 to v,
 
-    q_v = p_{v-1} w_{v-1} / (p_{v-1} + w_{v-1})      what comes through the link: resistors in series
+    q_v = p_{v-1} w_{v-1} / (p_{v-1} + w_{v-1})      comes through the link
     p_v = c_v + q_v,    m_v = (c_v b_v + q_v m_{v-1}) / p_v
 
 and backward, from x_{V-1} = m_{V-1}, ``x_v = (p_v m_v + w_v x_{v+1}) / (p_v + w_v)``. Positive

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from videogcrf_det.gcrf.chain import chain_backward, chain_forward
 from videogcrf_det.gcrf.embedding import EmbeddingBranch
 
 LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
@@ -38,8 +37,9 @@ class ChainField(nn.Module):
     ) -> None:
         super().__init__()
         self.branch = EmbeddingBranch(in_channels, conv_dim, num_convs, dim + 1)
-        with torch.no_grad():  # trusted unless there is a reason
-            self.branch.embed.bias[-1] = LOG_CONFIDENCE / 2
+        bias = self.branch.embed.bias
+        assert bias is not None
+        nn.init.constant_(bias[-1:], LOG_CONFIDENCE / 2)  # trusted unless there is a reason
 
     def describe(self, features: Tensor, valid: Tensor | None = None) -> Described:
         """Embeddings and confidences of features (M, C, H, W), in float32.
@@ -62,6 +62,3 @@ class ChainField(nn.Module):
 def link(a: Tensor, b: Tensor) -> Tensor:
     """Links w (M, 1, H, W) of frames with embeddings (M, D, H, W)."""
     return (a * b).sum(1, keepdim=True)
-
-
-__all__ = ["ChainField", "Described", "chain_backward", "chain_forward", "link"]

@@ -56,7 +56,7 @@ class MotionEstimator:
         kept = consistent(backward, forward), consistent(forward, backward)
         height, width = image.shape[:2]
         ways = [
-            torch.from_numpy(flow * mask[..., None] / np.float32([width, height]))
+            torch.from_numpy(flow * mask[..., None] / np.array([width, height], np.float32))
             .permute(2, 0, 1)[None]
             .to(images.device)
             for flow, mask in zip((backward, forward), kept, strict=True)

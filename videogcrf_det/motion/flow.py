@@ -24,4 +24,4 @@ class DISFlow:
         if min(current.shape[:2]) < LEAST_SIDE:
             return np.zeros((*current.shape[:2], 2), np.float32)
         grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in (current, previous)]
-        return self._dis.calc(*grey, None)  # type: ignore[call-overload,no-any-return]
+        return self._dis.calc(*grey, None)  # type: ignore[call-overload]

@@ -82,14 +82,14 @@ class SteadyBackbone(Backbone):
             self._size = images.shape[2:]
         with torch.no_grad():
             features = self.backbone(images)
-            rows = []
+            rows: list[Features] = []
             for index in range(len(images)):
-                motion = self.motion and self.motion(images[index : index + 1])
+                motion = None if self.motion is None else self.motion(images[index : index + 1])
                 rows += self._stream.push(_row(features, index), motion)
         return {name: torch.cat([row[name] for row in rows]) for name in features}
 
     def images_of(self, model: nn.Module, frame: Frame) -> Tensor:
-        """The images (1, 3, H, W) that ``model``, of which this is the backbone, makes of a frame."""
+        """The images (1, 3, H, W) that ``model``, whose backbone this is, makes of a frame."""
         self._stop_at_images = True
         try:
             model([frame])
@@ -200,7 +200,7 @@ def detect_video(
 
     for frame, images, features in _described(model, steady, frames, batch):
         waiting.append(frame)
-        motion = steady.motion and steady.motion(images)
+        motion = None if steady.motion is None else steady.motion(images)
         yield from detected(stream.push(features, motion))
     yield from detected(stream.flush())
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _split(groups: Sequence[list[str]]) -> tuple[list[str], list[str]]:
         step = round(1 / HELD_OUT)
         held = groups[step // 2 :: step] or groups[-1:]
         kept = [group for group in groups if group not in held]
-        return sum(kept, []), sum(held, [])
+        return list(chain(*kept)), list(chain(*held))
     held_out, train = [], []
     for group in groups:  # the last ones, not those beside what is fitted on
         number = max(1, round(HELD_OUT * len(group))) if len(group) > 1 or len(groups) > 1 else 0

@@ -35,6 +35,16 @@ class Detector:
     max_size: int
     source: dict[str, Any]
 
+    @property
+    def default_output(self) -> Path:
+        """Where fields go unless it is said."""
+        return Path("." if self.cfg is None else self.cfg.OUTPUT_DIR, "fields.pth")
+
+    @property
+    def seed(self) -> int:
+        """SEED of the config, 0 where it has none."""
+        return 0 if self.cfg is None else max(0, int(self.cfg.SEED))
+
     def resize(self, image: np.ndarray) -> np.ndarray:
         """An image (H, W, 3) as large as the detector sees it."""
         if not self.min_size:

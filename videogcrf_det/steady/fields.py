@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.chain_field import ChainField
+from videogcrf_det.gcrf.chain_field import LOG_CONFIDENCE, ChainField
 
 FORMAT = "videogcrf-det fields 1"
 
@@ -50,8 +51,33 @@ class SteadyFields(nn.Module):
         Raises:
             InputError: the model has no backbone with named features.
         """
-        shapes = _shapes(getattr(model, "backbone", None), type(model).__name__)
-        return cls(shapes, fingerprint(model.backbone), **options)
+        backbone: Any = getattr(model, "backbone", None)
+        shapes = _shapes(backbone, type(model).__name__)
+        return cls(shapes, fingerprint(backbone), **options)
+
+    @classmethod
+    def moving_average(cls, model: nn.Module, share: float) -> "SteadyFields":
+        """Fields that trust all frames alike: an exponential moving average, for comparison.
+
+        Args:
+            model: see for_model.
+            share: of the newest frame at latency 0, from 0 to 1, once the video has begun.
+
+        Raises:
+            InputError: ``share`` is out of range, or the model has no features.
+        """
+        if not 0 < share < 1:
+            raise InputError(f"--moving-average must be between 0 and 1, got {share}")
+        fields = cls.for_model(model, num_convs=0)
+        precision = share / (1 - share)  # where c + p w / (p + w) with w = 1 leads to c / p = share
+        for name in fields:
+            embed = fields[name].branch.embed
+            nn.init.zeros_(embed.weight)
+            nn.init.zeros_(embed.bias)
+            with torch.no_grad():
+                trust = math.log(share * precision) / LOG_CONFIDENCE
+                embed.bias[-1:] = LOG_CONFIDENCE * math.atanh(trust)
+        return fields
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.channels)

@@ -21,9 +21,11 @@ from videogcrf_det.steady.attach import SteadyBackbone, attach, detach
 from videogcrf_det.steady.clips import Clips, read_clip
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fields import SteadyFields
-from videogcrf_det.steady.objective import ClipReader, errors, feature_loss
+from videogcrf_det.steady.heads import head_loss
+from videogcrf_det.steady.objective import ClipReader, SpoiltClip, errors, feature_loss
 from videogcrf_det.steady.stream import steady_clip
 
+OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
 CHECKS = 10  # looks at held-out clips, spread over the budget
 PATIENCE = 4  # of them without a gain, before it stops
@@ -37,15 +39,15 @@ class FitOptions:
         iterations, minutes: the budget, one of the two; the other is None.
         clips: of LENGTH frames, an iteration.
         rate: the highest learning rate.
-        seed: of everything that is drawn.
+        objective: one of OBJECTIVES: what is compared with that of clear frames.
         motion: link along optical flow, not the same places.
     """
 
     iterations: int | None = None
     minutes: float | None = None
     clips: int = 2
-    rate: float = 5e-3
-    seed: int = 0
+    rate: float = 1e-2
+    objective: str = "features"
     motion: bool = False
 
     def __post_init__(self) -> None:
@@ -101,7 +103,8 @@ class Fitter:
     ) -> None:
         self.detector, self.clips, self.folder, self.options = detector, clips, folder, options
         self.motion = motion
-        torch.manual_seed(options.seed)
+        self.seed = detector.seed
+        torch.manual_seed(self.seed)
         device = next(detector.model.parameters()).device
         self.fields = SteadyFields.for_model(detector.model).to(device)
         self.fields.source = detector.source
@@ -183,7 +186,7 @@ class Fitter:
                 writer.add_scalar("loss", loss, self.done)
                 if self.progress * CHECKS >= len(self.history) + 1 or self.progress >= 1:
                     self._check(reader, writer)
-                    self.save()
+                self.save()  # a few MB
                 bar.n = min(100, round(100 * self.progress))
                 held_out = f", held out {self.history[-1][1]:.4f}" if self.history else ""
                 bar.set_postfix_str(f"loss {loss:.4f}{held_out}", refresh=True)
@@ -208,7 +211,7 @@ class Fitter:
 
     def _step(self, reader: ClipReader) -> float:
         """One iteration; its draws depend on the seed and its number alone."""
-        rng = np.random.default_rng([self.options.seed, self.done])
+        rng = np.random.default_rng([self.seed, self.done])
         self._set_rate()
         self.optimizer.zero_grad()
         total = 0.0
@@ -217,17 +220,26 @@ class Fitter:
                 self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
             )
             clip = reader(read_clip(ours), rng, read_clip(other))
-            loss = feature_loss(self.fields, clip) / self.options.clips
+            loss = self._loss(clip) / self.options.clips
             loss.backward()
             total += float(loss.detach())
         if not math.isfinite(total):
             raise InputError(
-                f"the loss is {total} after {self.done} iterations: the detector's features are not "
-                "finite; check its weights"
+                f"the loss is {total} after {self.done} iterations, since the detector's features are "
+                "not finite: check its weights"
             )
         nn.utils.clip_grad_norm_(self.fields.parameters(), 1.0)
         self.optimizer.step()
         return total
+
+    def _loss(self, clip: SpoiltClip) -> torch.Tensor:
+        results = steady_clip(self.fields, clip.seen, clip.motion)
+        terms = []
+        if self.options.objective != "heads":
+            terms += [feature_loss(clip, made) for made in results]
+        if self.options.objective != "features":
+            terms += [head_loss(self.detector.model, clip, made) for made in results]
+        return torch.stack(terms).mean()
 
     def _set_rate(self) -> None:
         warm = min(1.0, (self.progress + 0.01) / WARM_UP)

@@ -10,6 +10,8 @@ import torch
 from detectron2.structures import Instances
 from tabulate import tabulate
 
+from videogcrf_det.demo_loop import changed_cfg
+from videogcrf_det.engine import run
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.motion.estimate import motion_of
@@ -33,6 +35,7 @@ def fit_video(
     options: FitOptions,
     *,
     resume: bool = False,
+    evaluate: bool = False,
 ) -> SteadyFields:
     """Fit fields to a detector on raw footage and write them.
 
@@ -43,6 +46,7 @@ def fit_video(
             TensorBoard's events, the table and pictures.
         options: see FitOptions.
         resume: go on with an interrupted fit of the same name.
+        evaluate: evaluate on DATASETS.TEST with the fields, in OUTPUT_DIR.
 
     Returns:
         the fields.
@@ -60,6 +64,8 @@ def fit_video(
             raise InputError(f"{folder} is there and of something else: name another --output")
         if (folder / "fit.pth").exists():
             (folder / "fit.pth").unlink()
+    if evaluate and detector.cfg is None:
+        raise InputError("--evaluate needs a YAML config, which has DATASETS.TEST: leave it out")
     paths = find_videos(videos)
     SteadyFields.for_model(detector.model)  # a model that has no features is named before reading
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +86,26 @@ def fit_video(
     fields.save(output)
     size = output.stat().st_size / 1e6
     print(f"wrote {output} ({size:.1f} MB)" + (f"; look at {pictures}" if pictures else ""))
+    if evaluate:
+        _evaluate(detector, output)
     return fields
+
+
+def write_moving_average(
+    detector: Detector, share: float, output: str | Path, *, evaluate: bool = False
+) -> None:
+    """Write fields that average with fixed weights, for comparison; see SteadyFields."""
+    fields = SteadyFields.moving_average(detector.model, share)
+    fields.source = detector.source
+    fields.save(output)
+    if evaluate:
+        _evaluate(detector, output)
+
+
+def _evaluate(detector: Detector, fields: str | Path) -> None:
+    if detector.cfg is None:
+        raise InputError("--evaluate needs a YAML config, which has DATASETS.TEST: leave it out")
+    run(changed_cfg(detector.cfg, "MODEL.VIDEO_GCRF.FIELDS", str(fields)), eval_only=True)
 
 
 OWN = {"clips", "fit.pth", "restored.md", "before_and_after.png"}

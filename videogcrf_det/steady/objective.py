@@ -11,9 +11,7 @@ from videogcrf_det.motion.estimate import MotionEstimator
 from videogcrf_det.motion.warp import Motion
 from videogcrf_det.steady.attach import SteadyBackbone
 from videogcrf_det.steady.clips import Image
-from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.spoil import spoil_clip
-from videogcrf_det.steady.stream import steady_clip
 
 
 @dataclass
@@ -25,6 +23,8 @@ class SpoiltClip:
     seen: dict[str, Tensor]  # features of what is seen
     clear: dict[str, Tensor]  # features of the same frames before they were spoilt
     valid: dict[str, Tensor]  # (1, 1, h, w) bool: not padding
+    images: Tensor  # (V, 3, H, W) of the clear frames, as the backbone takes them
+    size: tuple[int, int]  # (height, width) of a frame without padding
     motion: list[Motion | None]
 
 
@@ -82,6 +82,8 @@ class ClipReader:
             seen,
             clear,
             valid,
+            tensors[: len(frames)],
+            (height, width),
             self._motion(shown),
         )
 
@@ -118,28 +120,13 @@ def errors(clip: SpoiltClip, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     result = {}
     for name, maps in made.items():
-        error, variance = _cell_errors(clip, name, maps)
         inside = clip.valid[name][0, 0]
-        result[name] = error[:, inside].mean(1) / variance
+        clear = clip.clear[name][:, :, inside]  # (V, C, cells)
+        variance = clear.var(dim=(0, 2), correction=0).mean().clamp(min=1e-12)
+        result[name] = (maps[:, :, inside] - clear).square().mean((1, 2)) / variance
     return result
 
 
-def _cell_errors(clip: SpoiltClip, name: str, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared errors (V, h, w), means over channels, and the variance of what is clear."""
-    clear, inside = clip.clear[name], clip.valid[name][0, 0]
-    cells = clear[:, :, inside]
-    variance = cells.var(dim=(0, 2), correction=0).mean().clamp(min=1e-12)
-    return (maps - clear).square().mean(1), variance
-
-
-def feature_loss(fields: SteadyFields, clip: SpoiltClip, root: float = 0.0) -> Tensor:
-    """Mean over levels of the errors of the whole clip's averages, and of those of the past alone."""
-    total: list[Tensor] = []
-    for results in steady_clip(fields, clip.seen, clip.motion):
-        for name in fields:
-            error, variance = _cell_errors(clip, name, results[name])
-            relative = error[:, clip.valid[name][0, 0]] / variance
-            if root:
-                relative = (relative + root**2).sqrt() - root
-            total.append(relative.mean())
-    return torch.stack(total).mean()
+def feature_loss(clip: SpoiltClip, made: Mapping[str, Tensor]) -> Tensor:
+    """The mean of ``errors`` over frames and levels, with gradients: how much is not restored."""
+    return torch.stack([error.mean() for error in errors(clip, made).values()]).mean()

@@ -44,7 +44,8 @@ def shake(image: Image, rng: Rng) -> Image:
     kernel = np.zeros((size, size), np.float32)
     ends = np.rint(size // 2 + np.stack([-way, way])).astype(int).tolist()
     cv2.line(kernel, ends[0], ends[1], 1.0)
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    shaken = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(shaken, np.uint8)
 
 
 def compress(frames: Sequence[Image], rng: Rng) -> list[Image]:
@@ -65,7 +66,7 @@ def compress(frames: Sequence[Image], rng: Rng) -> list[Image]:
             output.mux(stream.encode(picture))
         output.mux(stream.encode())
     file.seek(0)
-    with av.open(file) as source:
+    with av.open(file, "r") as source:
         decoded = [frame.to_ndarray(format="bgr24") for frame in source.decode(video=0)]
     result = []
     for frame, small in zip(frames, decoded, strict=True):

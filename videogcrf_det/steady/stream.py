@@ -59,7 +59,7 @@ class FieldStream:
         before = self._nodes[-1] if self._nodes else None
         self._nodes.append(
             {
-                name: self._node(name, features[name], before and before[name], motion)
+                name: self._node(name, features[name], before[name] if before else None, motion)
                 for name in self.fields
             }
         )

@@ -116,10 +116,14 @@ def _read_runs(
 ) -> dict[str, Run]:
     """The run and its baseline by their names on the page."""
     first = read_run(run, dataset)
-    is_gcrf = "video_gcrf" in first.settings.get("MODEL.BACKBONE.NAME", "")
-    runs = {"VideoGCRF" if is_gcrf else "Model": first}
+    names = "Model", "Baseline"
+    if "video_gcrf" in first.settings.get("MODEL.BACKBONE.NAME", ""):
+        names = "VideoGCRF", "Baseline"
+    elif first.settings.get("MODEL.VIDEO_GCRF.FIELDS"):
+        names = "With fields", "Per frame"
+    runs = {names[0]: first}
     if baseline is not None:
-        runs["Baseline"] = read_run(baseline, first.dataset)
+        runs[names[1]] = read_run(baseline, first.dataset)
     return runs
 
 

@@ -1,0 +1,227 @@
+"""Fitting fields to raw videos: what it restores, what it is asked, how it goes on."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import CONFIG
+from videogcrf_det.errors import InputError
+from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
+from videogcrf_det.steady.detector import Detector, demo_cfg, load_detector
+from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.fit import FitOptions, Fitter
+from videogcrf_det.steady.fit_video import find_videos, fit_video
+from videogcrf_det.steady.spoil import KINDS, compress, shake, spoil_clip
+from videogcrf_det.video import VideoWriter
+
+
+def scene(height=64, width=96, seed=0):
+    """A smooth random picture, (H, W, 3) uint8."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    return np.uint8(np.clip(128 + 400 * smooth, 0, 255))
+
+
+@pytest.fixture
+def footage(tmp_path):
+    """Folders of frames of still scenes, as a fixed camera sees them."""
+    for video in range(4):
+        folder = tmp_path / "footage" / f"video{video}"
+        folder.mkdir(parents=True)
+        for index in range(2 * LENGTH):
+            cv2.imwrite(str(folder / f"{index:05d}.png"), scene(seed=video))
+    return tmp_path / "footage"
+
+
+@pytest.fixture
+def detector(make_model):
+    return Detector(make_model(), None, False, 0, 0, {"config_file": "", "weights": "", "opts": []})
+
+
+def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path):
+    own = {name: value.clone() for name, value in detector.model.state_dict().items()}
+    clips = collect_clips(find_videos([str(footage)]), tmp_path / "clips", detector.resize, [])
+    fitter = Fitter(detector, clips, tmp_path, FitOptions(iterations=40))
+    before = fitter.restored()
+    fitter.run()
+    after = fitter.restored()
+    for name in ("p2", "p3"):  # coarser levels have few cells of such small frames
+        assert after.smoothed[name] < 0.5 * after.spoilt[name]  # still scenes: most is there
+        assert after.smoothed[name] < before.smoothed[name]
+        assert after.clear[name] < 0.05
+    assert own.keys() == detector.model.state_dict().keys()
+    assert all(torch.equal(v, detector.model.state_dict()[k]) for k, v in own.items())
+
+
+def test_an_interrupted_fit_ends_as_if_it_had_not_been(footage, detector, tmp_path, monkeypatch):
+    clips = collect_clips(find_videos([str(footage)]), tmp_path / "clips", detector.resize, [])
+
+    def fitter(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return Fitter(detector, clips, tmp_path / name, FitOptions(iterations=4))
+
+    whole = fitter("whole").run().state_dict()
+    first = fitter("parts")
+    step, calls = first._step, []
+
+    def interrupted(reader):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return step(reader)
+
+    monkeypatch.setattr(first, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = fitter("parts")
+    second.resume()
+    assert second.done == 2
+    parts = second.run().state_dict()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())  # same machine
+    other = Fitter(detector, clips, tmp_path / "parts", FitOptions(iterations=5))
+    with pytest.raises(InputError, match="was begun with"):
+        other.resume()
+
+
+def test_clips_do_not_span_cuts_and_are_used_again(tmp_path):
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for index in range(14):  # 7 frames, a cut, 7 frames: one clip of each shot
+        shade = np.uint8([40, 200][index // 7] + scene() / 16)
+        cv2.imwrite(str(folder / f"{index:05d}.png"), shade)
+    clips = collect_clips([folder], tmp_path / "clips", lambda image: image, [])
+    assert len(clips.train) == len(clips.held_out) == 1
+    means = [
+        np.mean(frame) for path in (*clips.train, *clips.held_out) for frame in read_clip(path)
+    ]
+    assert np.ptp(means[:LENGTH]) < 5
+    assert np.ptp(means[LENGTH:]) < 5
+    assert abs(means[0] - means[-1]) > 100
+    stamp = (clips.train[0] / "0.jpg").stat().st_mtime_ns
+    again = collect_clips([folder], tmp_path / "clips", lambda image: image, [])
+    assert again == clips
+    assert (clips.train[0] / "0.jpg").stat().st_mtime_ns == stamp
+
+
+def test_spoilt_frames_are_in_a_row_and_never_all():
+    frames, seen = [scene()] * LENGTH, set()
+    for seed in range(60):
+        spoilt = spoil_clip(frames, np.random.default_rng(seed))
+        assert sorted(spoilt) == list(range(min(spoilt), min(spoilt) + len(spoilt)))
+        assert 1 <= len(spoilt) <= 3
+        seen.add(len(spoilt))
+        assert all(not np.array_equal(image, frames[0]) for image in spoilt.values())
+    assert seen == {1, 2, 3}
+
+
+@pytest.mark.parametrize("size", [(64, 96), (63, 97)])
+def test_kinds_of_spoiling_keep_size_and_type(size):
+    frames = [scene(*size)] * 2
+    for kind in KINDS:
+        for image in kind(frames, np.random.default_rng(0)):
+            assert image.shape == (*size, 3)
+            assert image.dtype == np.uint8
+    clear = frames[0].astype(float)
+    shaken = shake(frames[0], np.random.default_rng(0))
+    assert cv2.Laplacian(shaken, cv2.CV_32F).var() < cv2.Laplacian(frames[0], cv2.CV_32F).var()
+    for image in compress(frames, np.random.default_rng(0)):
+        assert 2 < np.abs(image - clear).mean() < 30  # coarse, and still the same picture
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["nowhere/*.mp4"], "no video and no folder of frames at nowhere"),
+        (["{empty}"], "no video and no folder of frames"),
+    ],
+)
+def test_videos_that_are_not_there(names, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        find_videos([name.format(empty=tmp_path / "empty") for name in names])
+
+
+def test_videos_that_are_too_short(tmp_path, detector):
+    folder = tmp_path / "short"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), scene())
+    with pytest.raises(InputError, match="0 clips of 5 successive frames"):
+        fit_video(detector, [str(folder)], tmp_path / "f.pth", FitOptions(iterations=1))
+    assert not (tmp_path / "f.pth").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"iterations": 0}, {"minutes": -1.0}, {"iterations": 3, "minutes": 1.0}]
+)
+def test_budgets_that_are_none(options):
+    with pytest.raises(InputError, match="give one of them"):
+        FitOptions(**options)
+
+
+def test_configs_that_are_not_there():
+    with pytest.raises(InputError, match="no config nothing"):
+        load_detector("nothing.yaml")
+    with pytest.raises(InputError, match="give --config-file"):
+        demo_cfg(None, None)
+    with pytest.raises(InputError, match="are for --fields"):
+        demo_cfg(CONFIG, None, latency=1)
+
+
+@pytest.mark.slow
+def test_the_tools_from_footage_to_a_steady_video(footage, small, start, tmp_path, make_cfg_model):
+    """The README's two lines, on a detector with random weights."""
+    weights, opts = make_cfg_model
+    video = tmp_path / "new.mp4"
+    with VideoWriter(video, 10) as writer:
+        for index in range(6):
+            writer.write(scene(), index / 10)
+    fields = tmp_path / "fields.pth"
+    fit = ["tools/fit_video.py", "--config-file", CONFIG, "--weights", weights, "--videos", footage]
+    code, out, err = start(*fit, "--iterations", 2, "--output", fields, *opts)
+    assert code == 0, err
+    assert "| p2" in out
+    assert fields.is_file()
+    folder = tmp_path / "fields_fit"
+    assert {"clips", "restored.md", "before_and_after.png", "fit.pth"} <= {
+        path.name for path in folder.iterdir()
+    }
+    demo = ["tools/demo.py", "--fields", fields, "--input", video, "--output", tmp_path / "o.mp4"]
+    code, _, err = start(*demo, "--compare-baseline", "--latency", 2, "--json", tmp_path / "o.json")
+    assert code == 0, err
+    assert (tmp_path / "o.mp4").stat().st_size
+    assert isinstance(json.loads((tmp_path / "o.json").read_text()), list)
+    code, _, err = start(*demo[:-1], tmp_path / "p.mp4", "--opts", "MODEL.FPN.OUT_CHANNELS", 32)
+    assert code == 2
+    assert "Traceback" not in err
+    code, _, err = start(*fit, "--iterations", 2, "--output", tmp_path, *opts)
+    assert code == 2
+    assert "is a folder" in err
+
+
+@pytest.fixture
+def make_cfg_model(small, tmp_path):
+    """Weights of a per-frame detector of CONFIG, and the options that it takes."""
+    from detectron2.modeling import build_model
+
+    from videogcrf_det.engine import build_cfg
+
+    opts = [*small, "MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone"]
+    opts += ["MODEL.META_ARCHITECTURE", "GeneralizedRCNN", "INPUT.MIN_SIZE_TEST", "64"]
+    opts += ["DATASETS.TRAIN", "()", "DATASETS.TEST", "()"]
+    torch.manual_seed(0)
+    path = tmp_path / "detector.pth"
+    torch.save({"model": build_model(build_cfg(CONFIG, opts)).state_dict()}, path)
+    return path, opts
+
+
+def test_fields_travel_with_the_name_of_their_detector(tmp_path, make_model):
+    fields = SteadyFields.for_model(make_model())
+    fields.source = {"config_file": CONFIG, "weights": "w.pth", "opts": ["SEED", "3"]}
+    fields.save(tmp_path / "f.pth")
+    cfg = demo_cfg(None, str(tmp_path / "f.pth"), ["SEED", "4"], latency=3, strength=0.5, batch=2)
+    assert (cfg.MODEL.WEIGHTS, cfg.SEED, cfg.TEST.LATENCY) == ("w.pth", 4, 3)
+    assert (cfg.MODEL.VIDEO_GCRF.STRENGTH, cfg.TEST.FRAMES_PER_BATCH) == (0.5, 2)
+    assert str(tmp_path / "f.pth") == cfg.MODEL.VIDEO_GCRF.FIELDS
