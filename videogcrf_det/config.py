@@ -57,8 +57,10 @@ def add_videogcrf_config(cfg: CN) -> None:
     # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
     # were fitted).
     cfg.MODEL.VIDEO_GCRF.STRENGTH = 1.0
-    # True: fields follow the optical flow from frame to frame. Fields have to be fitted with it.
-    cfg.MODEL.VIDEO_GCRF.MOTION = False
+    # "dis": fields follow OpenCV's optical flow from frame to frame, and have to be fitted with it.
+    # A folder: the flow of one video that another program has computed; see FlowFolder.
+    # "": fields couple the same places.
+    cfg.MODEL.VIDEO_GCRF.MOTION = ""
 
     # ---- the random field ------------------------------------------------------------------------
     # Used where MODEL.BACKBONE.NAME is build_video_gcrf_backbone.

@@ -63,6 +63,6 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
             SteadyFields.load(options.FIELDS),
             latency=None if latency == -1 else latency,
             strength=options.STRENGTH,
-            motion=motion_of(model) if options.MOTION else None,
+            motion=motion_of(model, options.MOTION),
         )
     return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videogcrf_det.motion.flow import DISFlow
+from videogcrf_det.motion.flow import DISFlow, FlowFolder
 from videogcrf_det.motion.warp import Motion
 
 Image = NDArray[np.uint8]  # (H, W, 3)
@@ -40,6 +40,8 @@ class MotionEstimator:
     def reset(self) -> None:
         """Forget the last frame."""
         self._before = None
+        if isinstance(self.flow, FlowFolder):
+            self.flow.reset()
 
     def __call__(self, images: Tensor) -> Motion | None:
         """The motion from the frame before to this one, of normalised images (1, 3, H, W).
@@ -74,6 +76,13 @@ def consistent(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray
     return error <= 0.5 + 0.05 * length
 
 
-def motion_of(model: Any) -> MotionEstimator:
-    """DIS flow between the images of a detectron2 model."""
-    return MotionEstimator(DISFlow(), model.pixel_mean.cpu(), model.pixel_std.cpu())
+def motion_of(model: Any, source: str) -> MotionEstimator | None:
+    """Motion between the images of a detectron2 model.
+
+    Args:
+        source: "dis", a folder (see FlowFolder), or "" for none.
+    """
+    if not source:
+        return None
+    flow: Flow = DISFlow() if source == "dis" else FlowFolder(source)
+    return MotionEstimator(flow, model.pixel_mean.cpu(), model.pixel_std.cpu())

@@ -71,12 +71,14 @@ class SteadyFields(nn.Module):
         fields = cls.for_model(model, num_convs=0)
         precision = share / (1 - share)  # where c + p w / (p + w) with w = 1 leads to c / p = share
         for name in fields:
-            embed = fields[name].branch.embed
-            nn.init.zeros_(embed.weight)
-            nn.init.zeros_(embed.bias)
-            with torch.no_grad():
-                trust = math.log(share * precision) / LOG_CONFIDENCE
-                embed.bias[-1:] = LOG_CONFIDENCE * math.atanh(trust)
+            trust = math.log(share * precision) / LOG_CONFIDENCE
+            if abs(trust) >= 1:
+                raise InputError(f"--moving-average {share} is too near to 0 or 1: give 0.2 to 0.8")
+            for parameter in fields[name].branch.parameters():
+                nn.init.zeros_(parameter)
+            bias = fields[name].branch.embed.bias
+            assert bias is not None
+            nn.init.constant_(bias[-1:], LOG_CONFIDENCE * math.atanh(trust))
         return fields
 
     def __iter__(self) -> Iterator[str]:

@@ -225,8 +225,8 @@ class Fitter:
             total += float(loss.detach())
         if not math.isfinite(total):
             raise InputError(
-                f"the loss is {total} after {self.done} iterations, since the detector's features are "
-                "not finite: check its weights"
+                f"the loss is {total} after {self.done} iterations: features of the detector are "
+                "not finite; check its weights"
             )
         nn.utils.clip_grad_norm_(self.fields.parameters(), 1.0)
         self.optimizer.step()

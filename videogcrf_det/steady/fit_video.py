@@ -73,7 +73,7 @@ def fit_video(
         paths, folder / "clips", detector.resize, [detector.min_size, detector.max_size]
     )
     print(f"{len(clips.train)} clips to fit on, {len(clips.held_out)} held out", flush=True)
-    motion = motion_of(detector.model) if options.motion else None
+    motion = motion_of(detector.model, "dis" if options.motion else "")
     fitter = Fitter(detector, clips, folder, options, motion)
     if resume:
         fitter.resume()

@@ -1,0 +1,91 @@
+"""What fields add to a detector's time, and what they hold of a long video."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2 import model_zoo
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+
+from videogcrf_det.memory import forget_peak_memory, peak_memory
+from videogcrf_det.motion.estimate import MotionEstimator, motion_of
+from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.stream import Features, FieldStream
+
+CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
+SIZE = (480, 854)
+LENGTHS = (30, 3000)  # frames of the videos whose memory is compared
+
+
+def time_fields(repeats: int, latency: int, device: str) -> dict[str, float]:
+    """Seconds a frame, medians of interleaved runs: the detector, the fields, and optical flow.
+
+    Mask R-CNN R-50-FPN with random weights and 10 detections a frame; fields at p2 to p6.
+
+    Returns:
+        by "detector", "fields", "flow" (both directions, at half the size).
+    """
+    model, fields = _model(device), None
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, *SIZE), generator=generator, dtype=torch.uint8)
+    frame = {"image": image, "height": SIZE[0], "width": SIZE[1]}
+    fields = SteadyFields.for_model(model).to(device)
+    images = model.preprocess_image([frame]).tensor
+    stream, motion = FieldStream(fields, latency), motion_of(model, "dis")
+    assert isinstance(motion, MotionEstimator)
+    times: dict[str, list[float]] = {"detector": [], "fields": [], "flow": []}
+    with torch.no_grad():
+        features = model.backbone(images)
+        work = {
+            "detector": lambda: model([frame]),
+            "fields": lambda: list(stream.push(features)),
+            "flow": lambda: motion(images),
+        }
+        for number in range(repeats + 2):
+            for name, call in work.items():
+                start = time.perf_counter()
+                call()
+                if device.startswith("cuda"):
+                    torch.cuda.synchronize()
+                if number >= 2:  # the first ones warm up
+                    times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def memory_of_fields(latency: int) -> dict[int, int | None]:
+    """MiB that a stream adds to the peak of the process, by frames of the video, 240x427."""
+    torch.manual_seed(0)
+    fields = SteadyFields({"p2": 256, "p3": 256})
+    result: dict[int, int | None] = {}
+    for length in LENGTHS:
+        counted = forget_peak_memory()
+        before = peak_memory()
+        with torch.no_grad():
+            stream = FieldStream(fields, latency)
+            for features in _random_features(length):
+                list(stream.push(features))
+        after = peak_memory()
+        known = counted and before is not None and after is not None
+        result[length] = round((after - before) / 2**20) if known else None  # type: ignore[operator]
+    return result
+
+
+def _random_features(length: int) -> Iterator[Features]:
+    for _ in range(length):
+        yield {"p2": torch.rand(1, 256, 60, 107), "p3": torch.rand(1, 256, 30, 54)}
+
+
+def _model(device: str) -> Any:
+    cfg = get_cfg()
+    cfg.merge_from_file(model_zoo.get_config_file(CONFIG))
+    cfg.merge_from_list(["MODEL.WEIGHTS", "", "MODEL.DEVICE", device])
+    cfg.merge_from_list(
+        ["TEST.DETECTIONS_PER_IMAGE", "10", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0."]
+    )
+    torch.manual_seed(0)
+    np.random.seed(0)
+    return build_model(cfg).eval()
