@@ -13,12 +13,12 @@ def main() -> None:
     parser.add_argument("--latency", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     args = parser.parse_args()
+    for frames, mebibytes in memory_of_fields(args.latency).items():
+        print(f"{frames:5d} frames of 240x427: at most {mebibytes} MiB held")
     seconds = time_fields(args.repeats, args.latency, args.device)
     for name, value in seconds.items():
         share = value / seconds["detector"]
         print(f"{name:10s} {1000 * value:8.1f} ms a frame, {share:6.1%} of the detector")
-    for frames, mebibytes in memory_of_fields(args.latency).items():
-        print(f"{frames:5d} frames of 240x427: {mebibytes} MiB beyond the process before")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from videogcrf_det.gcrf.embedding import EmbeddingBranch
@@ -29,14 +30,16 @@ class ChainField(nn.Module):
         in_channels: C of the features.
         dim: D, the size of embeddings.
         num_convs, conv_dim: 3x3 convolutions with ReLU that confidence and embedding share, and
-            their channels.
+            their channels, to which features are reduced first.
     """
 
     def __init__(
         self, in_channels: int, *, dim: int = 16, num_convs: int = 1, conv_dim: int = 32
     ) -> None:
         super().__init__()
-        self.branch = EmbeddingBranch(in_channels, conv_dim, num_convs, dim + 1)
+        self.reduce = nn.Conv2d(in_channels, conv_dim, kernel_size=1)
+        nn.init.kaiming_normal_(self.reduce.weight, nonlinearity="relu")
+        self.branch = EmbeddingBranch(conv_dim, conv_dim, num_convs, dim + 1)
         bias = self.branch.embed.bias
         assert bias is not None
         nn.init.constant_(bias[-1:], LOG_CONFIDENCE / 2)  # trusted unless there is a reason
@@ -48,15 +51,24 @@ class ChainField(nn.Module):
             valid: (M, 1, H, W), 0 at padding, else 1; None: no padding.
         """
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
-            variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
-            features = (features - mean) * torch.rsqrt(variance + 1e-5)
+            reduced = self._reduce(features.float()).relu_()
             if valid is None:
-                valid = torch.ones_like(features[:, :1])
-            maps = self.branch(features * valid, valid)
+                valid = torch.ones_like(reduced[:, :1])
+            else:
+                reduced = reduced * valid
+            maps = self.branch(reduced, valid)
             embedding = (maps[:, :-1].log_softmax(1) / 2).exp()
             confidence = LOG_CONFIDENCE * torch.tanh(maps[:, -1:] / LOG_CONFIDENCE)
             return Described(embedding, confidence.exp())
+
+    def _reduce(self, features: Tensor) -> Tensor:
+        """The 1x1 convolution of normalised features, which are never made: it is linear."""
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        weight, bias = self.reduce.weight, self.reduce.bias
+        assert bias is not None
+        sums = weight.sum(1)[None]  # (1, conv_dim, 1, 1)
+        centred = F.conv2d(features, weight) - mean * sums
+        return centred * torch.rsqrt(variance + 1e-5) + bias[:, None, None]
 
 
 def link(a: Tensor, b: Tensor) -> Tensor:

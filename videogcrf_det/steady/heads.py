@@ -32,8 +32,8 @@ def head_loss(model: nn.Module, clip: SpoiltClip, made: Mapping[str, Tensor]) ->
     """
     if not isinstance(model, GeneralizedRCNN) or not isinstance(model.roi_heads, StandardROIHeads):
         raise InputError(
-            f"the heads of {type(model).__name__} cannot be compared, those of a Mask R-CNN on an FPN "
-            "can: use --objective features"
+            f"the heads of {type(model).__name__} cannot be compared, those of Mask R-CNN on an "
+            "FPN can: use --objective features"
         )
     with torch.no_grad():
         objectness, _ = _rpn(model, clip.clear)
