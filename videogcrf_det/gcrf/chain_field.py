@@ -34,7 +34,7 @@ class ChainField(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, *, dim: int = 16, num_convs: int = 1, conv_dim: int = 32
+        self, in_channels: int, *, dim: int = 16, num_convs: int = 2, conv_dim: int = 32
     ) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(in_channels, conv_dim, kernel_size=1)
