@@ -25,6 +25,7 @@ from detectron2.evaluation import (
     DatasetEvaluator,
     inference_on_dataset,
     print_csv_format,
+    verify_results,
 )
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
@@ -32,8 +33,9 @@ from detectron2.utils import comm
 from torch import nn
 from yaml import YAMLError
 
-from videogcrf_det.checkpoint import ClipCheckpointer
+from videogcrf_det.checkpoint import ClipCheckpointer, check_optimizer
 from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.config_keys import built_from_config, check_keys, check_parts, check_takes_clips
 from videogcrf_det.data import (
     ClipDatasetMapper,
     ClipLoader,
@@ -67,6 +69,7 @@ def build_cfg(
     """
     cfg = get_cfg()
     add_config(cfg)
+    stock = cfg.clone()
     try:
         if config_file:
             cfg.merge_from_file(config_file)
@@ -80,7 +83,8 @@ def build_cfg(
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
         raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
-    if cfg.MODEL.DEVICE == "cuda" and not torch.cuda.is_available():
+    check_keys(cfg, stock)
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     if "://" in cfg.OUTPUT_DIR:
         raise InputError(
@@ -111,7 +115,8 @@ class VideoTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        optimizer = self.build_optimizer(cfg, model)
+        with built_from_config("an optimizer"):
+            optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         device_ids = [comm.get_local_rank()] if cfg.MODEL.DEVICE.startswith("cuda") else None
         model = create_ddp_model(
@@ -122,12 +127,20 @@ class VideoTrainer(DefaultTrainer):
         )
         trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED and device_ids else SimpleTrainer
         self._trainer = trainer(model, data_loader, optimizer)
-        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        with built_from_config("a schedule of learning rates"):
+            self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """A model that takes clips."""
+        check_parts(cfg)
+        with built_from_config("a model"):
+            return super().build_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -174,9 +187,22 @@ class VideoTrainer(DefaultTrainer):
         return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from ``state_dict()``."""
-        TrainerBase.load_state_dict(self, state_dict)
-        self._trainer.load_state_dict(state_dict["_trainer"])
+        """Go on from ``state_dict()``.
+
+        Raises:
+            InputError: it is that of a training with other parameters or another optimizer.
+        """
+        try:
+            check_optimizer(state_dict["_trainer"]["optimizer"], self._trainer.optimizer)
+            TrainerBase.load_state_dict(self, state_dict)
+            self._trainer.load_state_dict(state_dict["_trainer"])
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = str(error) if isinstance(error, InputError) else f"of it, {error!r} is wrong"
+            raise InputError(
+                f"--resume cannot go on with the training in {self.cfg.OUTPUT_DIR}: {reason}; take "
+                "the config that it was begun with, or name its weights in MODEL.WEIGHTS, without "
+                "--resume and with another OUTPUT_DIR"
+            ) from error
 
     @property
     def last_eval_results(self) -> dict[str, Any]:
@@ -192,9 +218,11 @@ class VideoTrainer(DefaultTrainer):
                 f"DATALOADER.SAMPLER_TRAIN {sampler} does not know of clips: each is drawn once "
                 "an epoch, by TrainingSampler; set that"
             )
+        with built_from_config("a reader of training data"):
+            mapper = cls.build_train_mapper(cfg)
         return build_clip_train_loader(
             cls.training_clips(cfg),
-            cls.build_train_mapper(cfg),
+            mapper,
             clips_per_batch=cfg.SOLVER.IMS_PER_BATCH,
             seed=cfg.SEED,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -232,6 +260,16 @@ class VideoTrainer(DefaultTrainer):
                 f"{weights!r} {lacks}: name a trained detector there"
             )
 
+    def train(self) -> dict[str, Any]:
+        """Train and evaluate; see DefaultTrainer.
+
+        Returns:
+            the results, as ``last_eval_results``.
+        """
+        TrainerBase.train(self, self.start_iter, self.max_iter)
+        verify(self.cfg, self.last_eval_results)
+        return self.last_eval_results
+
     def run_step(self) -> None:
         """One iteration, whose random numbers depend on SEED and the iteration alone."""
         if self.cfg.SEED >= 0:
@@ -245,9 +283,11 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         """Whole videos, one at a time, whose frames are read as they are needed."""
+        with built_from_config("a reader of test data"):
+            mapper = cls.build_test_mapper(cfg)
         return build_detection_test_loader(
             load_videos(dataset_name),
-            mapper=cls.build_test_mapper(cfg),
+            mapper=mapper,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
 
@@ -310,17 +350,21 @@ def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A model with MODEL.WEIGHTS, or with the last checkpoint of OUTPUT_DIR if ``resume``.
 
     Raises:
-        InputError: the file cannot be loaded, or lacks weights other than those of the VideoGCRF.
+        InputError: there is no file, it cannot be loaded, or it lacks weights, other than those of
+            a VideoGCRF that then changes nothing.
     """
     model = VideoTrainer.build_model(cfg)
+    if not model.state_dict():  # scores are given: nothing is needed
+        return model
     checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR)
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    if checkpointer.missing:
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        absent = f" and {cfg.OUTPUT_DIR} has no last_checkpoint" if resume else ""
         raise InputError(
-            f"the checkpoint lacks {len(checkpointer.missing)} tensors of the model, "
-            f"{checkpointer.missing[0]} for one, and can be trained from but not evaluated: name "
-            "a trained detector in MODEL.WEIGHTS"
+            f"there is nothing to evaluate but random weights: MODEL.WEIGHTS is empty{absent}; "
+            "name a trained model in MODEL.WEIGHTS"
         )
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    checkpointer.require_all(cfg.MODEL.VIDEO_GCRF.FUSION == "residual")
     return model
 
 
@@ -335,6 +379,24 @@ def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     return with_fields(cfg, model)
 
 
+def verify(cfg: CfgNode, results: dict[str, Any]) -> None:
+    """End the process with exit code 1 where results are not TEST.EXPECTED_RESULTS.
+
+    Raises:
+        InputError: a figure is expected that there is none of.
+    """
+    if not cfg.TEST.EXPECTED_RESULTS or not comm.is_main_process():
+        return
+    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if metric not in results.get(task, {}):
+            known = ", ".join(f"{name} {key}" for name in results for key in results[name])
+            raise InputError(
+                f"TEST.EXPECTED_RESULTS names {task} {metric}, of which there is no figure: there "
+                f"are {known}"
+            )
+    verify_results(cfg, results)
+
+
 def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:
     """Train and evaluate, or evaluate alone; what each process of tools/train_net.py does.
 
@@ -343,12 +405,15 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
         below the data set's name if there are several; empty except in the main process.
     """
     if eval_only:
-        return VideoTrainer.test(cfg, load_video_model(cfg, resume))
+        results = VideoTrainer.test(cfg, load_video_model(cfg, resume))
+        verify(cfg, results)
+        return results
     if cfg.MODEL.VIDEO_GCRF.FIELDS:
         raise InputError(
             "MODEL.VIDEO_GCRF.FIELDS are for inference with a trained detector: leave them out in "
             "training, or add --eval-only"
         )
+    check_takes_clips(cfg)
     VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume)

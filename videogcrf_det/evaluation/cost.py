@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -79,7 +80,8 @@ def measure_cost(model: nn.Module) -> Iterator[Cost]:
     Args:
         model: as it is, not wrapped for several processes.
     """
-    first = next(model.parameters())
+    # a model that is given all that it needs has buffers alone
+    first = next(chain(model.parameters(), model.buffers()))
     cost = Cost(sum(p.numel() for p in model.parameters()), first.device)
     forget_peak_memory()
     if first.is_cuda:

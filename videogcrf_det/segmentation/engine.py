@@ -15,6 +15,7 @@ from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
 
+from videogcrf_det.config_keys import built_from_config, check_parts
 from videogcrf_det.data import ClipDatasetMapper, load_clips
 from videogcrf_det.engine import VideoTrainer, load_model
 from videogcrf_det.errors import InputError
@@ -134,7 +135,9 @@ def _check_model(cfg: CfgNode) -> None:
     on_cpu = cfg.clone()
     on_cpu.defrost()
     on_cpu.MODEL.DEVICE = "cpu"
-    build_model(on_cpu)
+    check_parts(cfg)
+    with built_from_config("a model"):
+        build_model(on_cpu)
 
 
 def run_phase(

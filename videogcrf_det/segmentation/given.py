@@ -6,10 +6,37 @@ from typing import Any
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY, Backbone
 from torch import Tensor, nn
 
 from videogcrf_det.errors import InputError
+
+
+class GridBackbone(Backbone):
+    """A backbone without weights, whose features have their sizes and nothing else.
+
+    For given unaries alone, to which no network has anything to add.
+    """
+
+    def __init__(self, shapes: Mapping[str, ShapeSpec]) -> None:
+        """
+        Args:
+            shapes: of the features that another backbone would make.
+        """
+        super().__init__()
+        self.shapes = dict(shapes)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Empty features (M, 0, H / stride, W / stride) of images (M, 3, H, W)."""
+        count, _, height, width = images.shape
+        return {
+            name: images.new_empty(count, 0, -(-height // shape.stride), -(-width // shape.stride))
+            for name, shape in self.shapes.items()
+        }
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """The shapes that it was made with."""
+        return self.shapes
 
 
 @SEM_SEG_HEADS_REGISTRY.register()

@@ -36,6 +36,7 @@ from videogcrf_det.segmentation.frames import (
     of_one_size,
     scores_in_pixels,
 )
+from videogcrf_det.segmentation.given import GivenUnaries, GridBackbone
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
 
@@ -144,6 +145,8 @@ class VideoSegmentor(nn.Module):
                     num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
                     **gcrf_options(cfg),
                 )
+        if crf is None and cfg.MODEL.SEM_SEG_HEAD.NAME == GivenUnaries.__name__:
+            backbone = GridBackbone(shapes)
         return {
             "backbone": backbone,
             "head": build_sem_seg_head(cfg, shapes),
