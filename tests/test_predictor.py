@@ -97,7 +97,10 @@ def test_short_videos(make_cfg):
 @pytest.mark.parametrize(
     ("opts", "sentence"),
     [
-        (["MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "GeneralizedRCNN .*: set it to ClipRCNN"),
+        (["TEST.FRAMES_PER_BATCH", 0, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "FRAMES_PER_BATCH is 0"),
+        (["TEST.LATENCY", -2, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "LATENCY is -2"),
+        (["MODEL.VIDEO_GCRF.STRENGTH", 1.5, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "STRENGTH must"),
+        (["MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "there are no fields at f.pth"),
         (["INPUT.FORMAT", "L"], r"INPUT\.FORMAT must be BGR or RGB, got L"),
     ],
 )
@@ -110,3 +113,14 @@ def test_bad_configs(make_cfg, opts, sentence):
 def test_without_weights(small):
     with pytest.raises(InputError, match=r"MODEL\.WEIGHTS is empty"):
         VideoPredictor(build_cfg(CONFIG, small))
+
+
+def test_models_of_single_frames(make_cfg):
+    """A stock meta-architecture finds on each frame what it finds on the frame alone."""
+    stock = ["MODEL.META_ARCHITECTURE", "GeneralizedRCNN"]
+    stock += ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone"]
+    predictor = VideoPredictor(make_cfg(*stock))
+    frames = [np.full((48, 64, 3), 90 * number, np.uint8) for number in range(3)]
+    for frame, prediction in zip(frames, predictor(frames), strict=True):
+        (alone,) = predictor([frame])
+        assert np.array_equal(prediction.instances.scores, alone.instances.scores)

@@ -145,7 +145,7 @@ class VideoSegmentor(nn.Module):
                     num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
                     **gcrf_options(cfg),
                 )
-        if crf is None and cfg.MODEL.SEM_SEG_HEAD.NAME == GivenUnaries.__name__:
+        if crf is None and GivenUnaries.__name__ == cfg.MODEL.SEM_SEG_HEAD.NAME:
             backbone = GridBackbone(shapes)
         return {
             "backbone": backbone,
