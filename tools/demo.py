@@ -17,6 +17,7 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo import run_demo
     from videogcrf_det.engine import build_cfg
 
@@ -24,6 +25,7 @@ def main() -> None:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
+    add_data_arguments(parser)
     parser.add_argument(
         "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
     )
@@ -48,7 +50,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     run_demo(
-        build_cfg(args.config_file, args.opts),
+        build_cfg(args.config_file, [*data_options(args), *args.opts]),
         args.input,
         args.output,
         confidence_threshold=args.confidence_threshold,

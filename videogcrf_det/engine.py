@@ -42,6 +42,8 @@ from videogcrf_det.data import (
     load_videos,
     training_clips,
 )
+from videogcrf_det.data.classes import check_classes, check_masks
+from videogcrf_det.data.own_data import data_options, use_own_data
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
@@ -85,13 +87,14 @@ def build_cfg(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
             "folder, and copy it there afterwards"
         )
+    use_own_data(cfg, opts)
     cfg.freeze()
     return cfg
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of detectron2's command line, with its loggers, output folder and seed set up."""
-    cfg = build_cfg(args.config_file, args.opts)
+    cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
     default_setup(cfg, args)
     return cfg
 
@@ -243,8 +246,11 @@ class VideoTrainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
         """Whole videos, one at a time, whose frames are read as they are needed."""
+        videos = load_videos(dataset_name)
+        for video in videos:
+            check_masks(cfg, video["frames"])
         return build_detection_test_loader(
-            load_videos(dataset_name),
+            videos,
             mapper=cls.build_test_mapper(cfg),
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
@@ -329,6 +335,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
         results by task and metric, as detectron2's: ``{"segm": {"AP": ..., "AP50": ...}, ...}``,
         below the data set's name if there are several; empty except in the main process.
     """
+    check_classes(cfg)
     if eval_only:
         return VideoTrainer.test(cfg, load_model(cfg, resume))
     VideoTrainer.check_evaluation(cfg)

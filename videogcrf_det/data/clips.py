@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
+from videogcrf_det.data.classes import check_masks
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
@@ -134,13 +135,20 @@ def load_clips(
 
 
 def training_clips(cfg: CfgNode) -> list[Record]:
-    """The clips that a config trains on; see load_clips."""
-    return load_clips(
+    """The clips that a config trains on; see load_clips.
+
+    Raises:
+        InputError: there is no clip, or a mask that this config cannot train on.
+    """
+    clips = load_clips(
         cfg.DATASETS.TRAIN,
         cfg.INPUT.CLIP.NUM_FRAMES,
         cfg.INPUT.CLIP.STRIDE,
         cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
     )
+    frames = {id(frame): frame for clip in clips for frame in clip["frames"]}
+    check_masks(cfg, frames.values(), training=True)
+    return clips
 
 
 def load_videos(dataset_name: str) -> list[Record]:

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
+from videogcrf_det.data.classes import check_classes
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
@@ -126,7 +127,9 @@ def find_clip(
 ) -> Clip:
     """The clip that options name; see visualize_affinity."""
     if source is None:
-        return clip_of_dataset(cfg, dataset or first_test_set(cfg), video, frame)
+        dataset = dataset or first_test_set(cfg)
+        check_classes(cfg, [dataset])
+        return clip_of_dataset(cfg, dataset, video, frame)
     if dataset is None and video is None:
         return clip_of_video(cfg, source, frame)
     raise InputError("--input names a video, --dataset and --video another: leave out either")
