@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
@@ -71,7 +70,6 @@ def run_demo(
         f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
         "Per-frame detector" if baseline else "Same weights, uncoupled",
     ]
-    check_classes(cfg)
     categories = _categories(cfg)
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
     write_predictions(
@@ -149,13 +147,12 @@ class _Drawing:
 def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
     """Ids and names of the classes: those of the first test or training set, or numbers."""
     number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    for name in (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]):
-        classes = read_classes(name)
-        if classes is None:  # its annotations are elsewhere, but its classes may be known
-            known = MetadataCatalog.get(name).get("thing_classes", ())
-            classes = dict(enumerate(known, start=1))
-        if len(classes) == number:
-            return list(classes.items())
+    names = (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1])
+    known = [classes for classes in map(read_classes, names) if classes and len(classes) == number]
+    if known:
+        if any([*each.values()] != [*known[0].values()] for each in known):
+            check_classes(cfg, cfg.DATASETS.TEST[:1])
+        return list(known[0].items())
     return [(i + 1, f"class {i + 1}") for i in range(number)]
 
 

@@ -5,10 +5,11 @@ position, and persons be scored as dogs, without a word.
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from videogcrf_det.data.annotations import clean_categories, read_json
@@ -18,28 +19,31 @@ Classes = dict[int, str]  # category id -> name, in the order of the classes
 
 
 def read_classes(dataset_name: str) -> Classes | None:
-    """The classes of a registered data set; None if its annotations are not there.
+    """The classes of a registered data set: of its file, or where that is absent, as far as known.
 
     Raises:
         InputError: its file has no usable categories.
     """
-    if dataset_name not in DatasetCatalog:
+    if dataset_name not in MetadataCatalog.list():
         return None
     metadata = MetadataCatalog.get(dataset_name)
     json_file = metadata.get("json_file")
-    if json_file is not None:
-        if not PathManager.isfile(json_file):
-            return None
+    if json_file is not None and PathManager.isfile(json_file):
         categories = clean_categories(read_json(json_file), json_file)
         return {category["id"]: category["name"] for category in categories}
     names = metadata.get("thing_classes")
-    return None if names is None else dict(enumerate(names))
+    if names is None:
+        return None
+    to_class = metadata.get("thing_dataset_id_to_contiguous_id")
+    if to_class is None:
+        return dict(enumerate(names, start=1))
+    return {identity: names[k] for identity, k in sorted(to_class.items(), key=itemgetter(1))}
 
 
 def check_classes(cfg: CfgNode, datasets: Sequence[str] | None = None) -> None:
     """Raise InputError unless a model's classes are those of its data, by name and in order.
 
-    The names of a model's classes are those of DATASETS.TRAIN, where its annotations are there.
+    The names of a model's classes are those of DATASETS.TRAIN, where they are known.
 
     Args:
         cfg: the config of a detector.

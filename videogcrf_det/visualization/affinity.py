@@ -103,6 +103,8 @@ def visualize_affinity(
         InputError: something of the above is not usable. Nothing has been written then.
     """
     check_output(Path(output))
+    if source is None:
+        check_classes(cfg, [dataset or first_test_set(cfg)])
     clip = find_clip(cfg, source, dataset, video, frame)
     model = _load_detector(cfg)
     coupled = list(model.backbone.gcrf)
@@ -127,9 +129,7 @@ def find_clip(
 ) -> Clip:
     """The clip that options name; see visualize_affinity."""
     if source is None:
-        dataset = dataset or first_test_set(cfg)
-        check_classes(cfg, [dataset])
-        return clip_of_dataset(cfg, dataset, video, frame)
+        return clip_of_dataset(cfg, dataset or first_test_set(cfg), video, frame)
     if dataset is None and video is None:
         return clip_of_video(cfg, source, frame)
     raise InputError("--input names a video, --dataset and --video another: leave out either")
