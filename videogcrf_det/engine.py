@@ -73,6 +73,7 @@ def build_cfg(
         # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word
         fields = cfg.MODEL.VIDEO_GCRF
         of_file, fields.NEIGHBOURHOOD = fields.NEIGHBOURHOOD, None
+        own_data = list(cfg.DATASETS.get("OWN", ()))
         cfg.merge_from_list(list(opts))
         if fields.NEIGHBOURHOOD is None:
             fields.NEIGHBOURHOOD = of_file
@@ -87,7 +88,7 @@ def build_cfg(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
             "folder, and copy it there afterwards"
         )
-    use_own_data(cfg, opts)
+    use_own_data(cfg, opts, own_data)
     cfg.freeze()
     return cfg
 

@@ -14,6 +14,7 @@ from tests.bad_inputs.test_annotations import BOTH, DOGS, SIZE, coco, top
 from tests.conftest import CONFIG, SMALL, unregister
 from tests.test_tools import call, check_nothing_half_written, check_sentence  # noqa: F401
 from videogcrf_det import InputError
+from videogcrf_det.data.classes import check_classes
 from videogcrf_det.data.own_data import add_data_arguments, data_options
 from videogcrf_det.engine import build_cfg
 
@@ -137,6 +138,17 @@ def test_a_file_of_data_sets(own, file_of, tmp_path, where):
     assert cfg.DATASETS.FILE == ""
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
     assert len(DatasetCatalog.get("street_val")) == 4
+
+
+def test_further_test_data_is_compared_with_what_a_model_was_trained_on(own, tmp_path):
+    """The command line adds to the data of a config; it does not make it forgotten."""
+    cfg = build_cfg(CONFIG, options("--train-data", own("a")))
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    words = options("--test-data", own("b", top(categories=DOGS)))
+    again = build_cfg(str(tmp_path / "config.yaml"), words)
+    assert (again.DATASETS.TRAIN, again.DATASETS.TEST) == (("a",), ("b",))
+    with pytest.raises(InputError, match=r"'b' has the classes \(dog\), and 'a' has \(person\)"):
+        check_classes(again)
 
 
 FORM = "NAME=JSON:IMAGES"

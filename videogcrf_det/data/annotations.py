@@ -18,7 +18,7 @@ from pycocotools import mask as mask_util
 
 from videogcrf_det.errors import InputError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("detectron2.data")  # so that log.txt has it
 
 Content = dict[str, Any]
 Size = tuple[int, int]  # height, width

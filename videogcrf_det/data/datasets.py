@@ -19,7 +19,7 @@ from videogcrf_det.data.annotations import read_annotations
 from videogcrf_det.data.clips import mix_videos
 from videogcrf_det.errors import InputError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("detectron2.data")  # so that log.txt has it
 
 KEPT = ("iscrowd", "bbox", "category_id", "segmentation", "track_id")  # of an annotation
 

@@ -5,7 +5,6 @@ file of DATASETS.FILE end up in. So they are part of the config, and whichever p
 registers them.
 """
 
-import logging
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ from detectron2.data import MetadataCatalog
 from videogcrf_det.data.annotations import clean_categories, read_json
 from videogcrf_det.data.datasets import register_video_coco_instances
 from videogcrf_det.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 NUM_CLASSES = "MODEL.ROI_HEADS.NUM_CLASSES"
 SPLITS = {"train": "DATASETS.TRAIN", "test": "DATASETS.TEST"}
@@ -58,7 +55,7 @@ def data_options(args: Namespace) -> list[Any]:
     return options
 
 
-def use_own_data(cfg: CfgNode, opts: Sequence[Any]) -> None:
+def use_own_data(cfg: CfgNode, opts: Sequence[Any], of_file: Sequence[str] = ()) -> None:
     """Register the data sets that a config brings along, and have NUM_CLASSES follow from them.
 
     The classes are those of the training data if it is one's own, else of the test data, and
@@ -67,12 +64,17 @@ def use_own_data(cfg: CfgNode, opts: Sequence[Any]) -> None:
     Args:
         cfg: is changed: what DATASETS.FILE names moves to DATASETS.OWN, TRAIN and TEST.
         opts: what the command line changed in the config.
+        of_file: DATASETS.OWN of the config file, which the command line adds to: its training data
+            says what the classes of the model are.
 
     Raises:
         InputError: an entry or the file cannot be used, or names a data set twice.
     """
     if "OWN" not in cfg.DATASETS:
         return
+    given = _names(cfg.DATASETS.OWN)
+    kept = [entry for entry in of_file if _parse(entry)[0] not in given]
+    cfg.DATASETS.OWN = [*kept, *cfg.DATASETS.OWN]
     if cfg.DATASETS.FILE:
         _take_file(cfg, opts)
     register_entries(cfg.DATASETS.OWN)
@@ -84,10 +86,8 @@ def use_own_data(cfg: CfgNode, opts: Sequence[Any]) -> None:
     for name in (*cfg.DATASETS.TRAIN, *tested):
         json_file = MetadataCatalog.get(name).get("json_file")
         if name in own and Path(json_file).is_file():
-            number = len(clean_categories(read_json(json_file), json_file))
-            if number != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
-                logger.info(f"{NUM_CLASSES} is {number}, as many as {name!r} has")
-            cfg.MODEL.ROI_HEADS.NUM_CLASSES = number
+            categories = clean_categories(read_json(json_file), json_file)
+            cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(categories)
             return
 
 
