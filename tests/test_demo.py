@@ -414,7 +414,7 @@ def test_two_detectors_keep_few_frames(small, weights):
         ({"output": "full"}, "full is there already"),
         ({"json_file": "full"}, "--json .*full is a folder"),
         ({"source": "gone.mp4"}, r"gone\.mp4 is no file"),
-        ({"baseline": ""}, "--compare-baseline needs a config with a VideoGCRF"),
+        ({"baseline": ""}, "--compare-baseline needs --fields or a config with a VideoGCRF"),
     ],
 )
 @pytest.mark.usefixtures("fake")

@@ -212,7 +212,7 @@ def no_frames(root, content):
     ("damage", "sentence"),
     [
         (truncate, r"cannot read the frame \S+\.jpg \(.*\): copy it again"),
-        (shrink_masks, r"a mask of \S+\.jpg has the size \[24, 32\].*: prepare .* again"),
+        (shrink_masks, r"the annotation \d+ in \S+\.json has a mask of the size \[24, 32\]"),
         (no_persons, r"the training data \w+ has no annotated instances: check"),
         (do_not_care, r"the training data \w+ has no annotated instances: check"),
         (no_frames, r"the video 'walk' in \S+\.json has no frames: add them"),

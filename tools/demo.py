@@ -18,6 +18,7 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo import run_demo
     from videogcrf_det.steady.detector import demo_cfg
 
@@ -40,6 +41,7 @@ def main() -> None:
         metavar="N",
         help="frames that the backbone sees at a time, with --fields",
     )
+    add_data_arguments(parser)
     parser.add_argument(
         "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
     )
@@ -67,7 +69,7 @@ def main() -> None:
         demo_cfg(
             args.config_file,
             args.fields,
-            args.opts,
+            [*data_options(args), *args.opts],
             latency=args.latency,
             strength=args.strength,
             batch=args.batch,

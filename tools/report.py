@@ -15,6 +15,7 @@ docs/report.md says what the page shows.
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, register_entries
     from videogcrf_det.visualization import write_report
 
     parser = argparse.ArgumentParser(
@@ -31,7 +32,9 @@ def main() -> None:
     )
     parser.add_argument("--fps", type=float, default=10, help="default: %(default)s")
     parser.add_argument("--title", help="the headline of the page")
+    add_data_arguments(parser, ["test"])
     args = parser.parse_args()
+    register_entries(args.test_data)
     page = write_report(
         args.output,
         args.run,

@@ -13,6 +13,11 @@ Go on after an interruption, evaluate, change a key:
     python tools/train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
     python tools/train_net.py --config-file FILE SOLVER.IMS_PER_BATCH 1 OUTPUT_DIR output/other
 
+Your own data (docs/datasets.md):
+
+    python tools/train_net.py --config-file FILE --train-data street=train.json:images \\
+        --test-data street_val=val.json:images
+
 --num-gpus 2 starts two processes, on the CPU where there are no GPUs.
 """
 
@@ -27,7 +32,11 @@ def work(args) -> None:
 def main() -> None:
     from detectron2.engine import default_argument_parser
 
-    launch_tool(work, default_argument_parser(EPILOG).parse_args())
+    from videogcrf_det.data.own_data import add_data_arguments
+
+    parser = default_argument_parser(EPILOG)
+    add_data_arguments(parser)
+    launch_tool(work, parser.parse_args())
 
 
 if __name__ == "__main__":

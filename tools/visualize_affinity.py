@@ -23,6 +23,7 @@ def point(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.visualization.affinity import visualize_affinity
 
@@ -30,6 +31,7 @@ def main() -> None:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
+    add_data_arguments(parser)
     parser.add_argument(
         "--input", metavar="PATH", help="a video file or a folder of frames, not of a data set"
     )
@@ -53,7 +55,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     table = visualize_affinity(
-        build_cfg(args.config_file, args.opts),
+        build_cfg(args.config_file, [*data_options(args), *args.opts]),
         args.output,
         source=args.input,
         dataset=args.dataset,

@@ -11,6 +11,7 @@ EPILOG = """
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.visualization import write_clips
 
@@ -18,6 +19,7 @@ def main() -> None:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
+    add_data_arguments(parser)
     parser.add_argument(
         "--output", default="output/data", metavar="DIR", help="default: %(default)s"
     )
@@ -28,7 +30,8 @@ def main() -> None:
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
     args = parser.parse_args()
-    paths = write_clips(build_cfg(args.config_file, args.opts), args.output, args.num_clips)
+    cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
+    paths = write_clips(cfg, args.output, args.num_clips)
     print(f"wrote {len(paths)} clips to {args.output}")
 
 

@@ -17,6 +17,7 @@ Or those of a trained detector, which then runs:
 
 
 def main() -> None:
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.visualization import visualize_predictions
 
@@ -24,6 +25,7 @@ def main() -> None:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
+    add_data_arguments(parser)
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
     parser.add_argument("--predictions", metavar="FILE", help="a coco_instances_results.json")
     parser.add_argument(
@@ -39,7 +41,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     videos = visualize_predictions(
-        build_cfg(args.config_file, args.opts),
+        build_cfg(args.config_file, [*data_options(args), *args.opts]),
         args.output,
         dataset=args.dataset,
         predictions=args.predictions,

@@ -11,6 +11,17 @@ from videogcrf_det.errors import InputError
 
 def add_videogcrf_config(cfg: CN) -> None:
     """Add the keys of clips and of the VideoGCRF to ``cfg``, with their defaults."""
+    # ---- data ------------------------------------------------------------------------------------
+    # A YAML file of your own data sets, which replaces DATASETS.TRAIN and DATASETS.TEST:
+    #     train: {street_train: {annotations: train.json, images: images}}
+    #     test: {street_val: {annotations: val.json, images: images}}
+    # with paths that begin in its folder. MODEL.ROI_HEADS.NUM_CLASSES then follows from the data,
+    # unless the command line sets it.
+    cfg.DATASETS.FILE = ""
+    # The same as "NAME=JSON:IMAGES" each: ["street=street/train.json:street/images"], for names in
+    # DATASETS.TRAIN and DATASETS.TEST. --train-data and --test-data write it.
+    cfg.DATASETS.OWN = []
+
     # ---- clips -----------------------------------------------------------------------------------
     cfg.INPUT.CLIP = CN()
     # Frames of a clip: the temporal context V, in training and in inference. 1: single frames.

@@ -4,14 +4,13 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from operator import itemgetter
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
+from videogcrf_det.data.classes import check_classes, read_classes
 from videogcrf_det.demo_loop import Keeper, changed_cfg, check_paths, write_predictions
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
@@ -153,15 +152,15 @@ class _Drawing:
 
 
 def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
-    """Ids and names of the classes: those of the first test set, if it is known; or numbers."""
-    known = MetadataCatalog.get(cfg.DATASETS.TEST[0]) if cfg.DATASETS.TEST else {}
-    names, number = known.get("thing_classes", []), cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    if len(names) != number:
-        return [(i + 1, f"class {i + 1}") for i in range(number)]
-    to_class = known.get("thing_dataset_id_to_contiguous_id", {i + 1: i for i in range(number)})
-    return [
-        (category_id, names[i]) for category_id, i in sorted(to_class.items(), key=itemgetter(1))
-    ]
+    """Ids and names of the classes: those of the first test or training set, or numbers."""
+    number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    names = (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1])
+    known = [classes for classes in map(read_classes, names) if classes and len(classes) == number]
+    if known:
+        if any([*each.values()] != [*known[0].values()] for each in known):
+            check_classes(cfg, cfg.DATASETS.TEST[:1])
+        return list(known[0].items())
+    return [(i + 1, f"class {i + 1}") for i in range(number)]
 
 
 @contextlib.contextmanager

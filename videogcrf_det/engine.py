@@ -44,6 +44,8 @@ from videogcrf_det.data import (
     load_videos,
     training_clips,
 )
+from videogcrf_det.data.classes import check_classes, check_masks
+from videogcrf_det.data.own_data import data_options, use_own_data
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
@@ -76,6 +78,7 @@ def build_cfg(
         # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word
         fields = cfg.MODEL.VIDEO_GCRF
         of_file, fields.NEIGHBOURHOOD = fields.NEIGHBOURHOOD, None
+        own_data = list(cfg.DATASETS.get("OWN", ()))
         cfg.merge_from_list(list(opts))
         if fields.NEIGHBOURHOOD is None:
             fields.NEIGHBOURHOOD = of_file
@@ -91,13 +94,14 @@ def build_cfg(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
             "folder, and copy it there afterwards"
         )
+    use_own_data(cfg, opts, own_data)
     cfg.freeze()
     return cfg
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of detectron2's command line, with its loggers, output folder and seed set up."""
-    cfg = build_cfg(args.config_file, args.opts)
+    cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
     default_setup(cfg, args)
     return cfg
 
@@ -285,8 +289,11 @@ class VideoTrainer(DefaultTrainer):
         """Whole videos, one at a time, whose frames are read as they are needed."""
         with built_from_config("a reader of test data"):
             mapper = cls.build_test_mapper(cfg)
+        videos = load_videos(dataset_name)
+        for video in videos:
+            check_masks(cfg, video["frames"])
         return build_detection_test_loader(
-            load_videos(dataset_name),
+            videos,
             mapper=mapper,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
@@ -404,6 +411,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
         results by task and metric, as detectron2's: ``{"segm": {"AP": ..., "AP50": ...}, ...}``,
         below the data set's name if there are several; empty except in the main process.
     """
+    check_classes(cfg)
     if eval_only:
         results = VideoTrainer.test(cfg, load_video_model(cfg, resume))
         verify(cfg, results)

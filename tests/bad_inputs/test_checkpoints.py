@@ -44,7 +44,7 @@ def test_no_file_runs_code(suffix, place, tmp_path):
         path.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, path)
-    with pytest.raises(InputError, match="neither an array nor a plain container|no weights"):
+    with pytest.raises(InputError, match=r"neither an array nor a plain container|no weights"):
         read_checkpoint(str(path))
     assert not ran.exists()
 

@@ -117,7 +117,7 @@ def test_a_video_without_a_name_is_called_by_its_id(write):
         (coco(images=[], annotations=[]), "has no images"),
         (coco(categories=[]), "has no categories"),
         (coco(annotations=coco()["annotations"] * 2), "not unique"),
-        (coco(images=[{"id": 1}]), "does not fit COCO's instance format"),
+        (coco(images=[{"id": 1}]), "the image 1 .* has the file_name None"),
     ],
 )
 def test_bad_files_are_named_with_what_is_wrong(write, content, sentence):

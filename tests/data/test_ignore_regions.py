@@ -67,8 +67,8 @@ def read(small):
     """A frame with some annotations, as training sees it, after some transforms."""
 
     def read_frame(annotations, *transforms, opts=()):
+        clip = training_clips(build_cfg(CONFIG, small))[0]
         cfg = build_cfg(CONFIG, [*small, *opts])
-        clip = training_clips(cfg)[0]
         mapper = ClipDatasetMapper(cfg, is_train=True)
         if transforms:
             mapper.augmentations = T.AugmentationList(list(transforms))

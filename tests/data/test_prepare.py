@@ -475,3 +475,11 @@ def test_davis_2016(tmp_path):
     content = json.loads((tmp_path / "val.json").read_text())
     binary = np.array(Image.open(SHARED / "DAVIS/Annotations/240p/dance-twirl/00000.png"))
     np.testing.assert_array_equal(decoded(content)[1, 1, 0], binary == 255)
+
+
+@pytest.mark.parametrize("first", ["walk", "# sequences\nwalk"])
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path, first):
+    """Editors on Windows write one; the first sequence would not be found."""
+    path = tmp_path / "val.txt"
+    path.write_text(f"{first}\nrun\n", encoding="utf-8-sig")
+    assert read_list(path) == ["walk", "run"]

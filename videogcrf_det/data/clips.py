@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
+from videogcrf_det.data.classes import check_masks
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
@@ -117,7 +118,7 @@ def load_clips(
         filter_empty: leave out clips that have no instance in any frame.
 
     Raises:
-        InputError: there is no clip.
+        InputError: there is no clip, or one has frames of several sizes.
     """
     clips: list[Record] = []
     for name in dataset_names:
@@ -130,17 +131,37 @@ def load_clips(
             f"{'annotated instances' if filter_empty else 'frames'}: check its annotations, or "
             "name other data sets in DATASETS.TRAIN"
         )
+    for clip in clips:
+        _check_sizes(clip)
     return clips
 
 
+def _check_sizes(clip: Record) -> None:
+    size = [clip["height"], clip["width"]]
+    for record in clip["frames"]:
+        if [record["height"], record["width"]] != size:
+            raise InputError(
+                f"{record['file_name']} has the size {[record['height'], record['width']]}, "
+                f"others of its clip {size} (height, width): give frames of another size a video "
+                "of their own"
+            )
+
+
 def training_clips(cfg: CfgNode) -> list[Record]:
-    """The clips that a config trains on; see load_clips."""
-    return load_clips(
+    """The clips that a config trains on; see load_clips.
+
+    Raises:
+        InputError: there is no clip, or a mask that this config cannot train on.
+    """
+    clips = load_clips(
         cfg.DATASETS.TRAIN,
         cfg.INPUT.CLIP.NUM_FRAMES,
         cfg.INPUT.CLIP.STRIDE,
         cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
     )
+    frames = {id(frame): frame for clip in clips for frame in clip["frames"]}
+    check_masks(cfg, frames.values(), training=True)
+    return clips
 
 
 def load_videos(dataset_name: str) -> list[Record]:

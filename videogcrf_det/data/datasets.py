@@ -7,16 +7,21 @@ Importing this module registers ``davis_person_{train,val}`` and
 ``_mixed`` (mix_videos). Files are read when a data set is used, not before.
 """
 
-import json
+import logging
 import os
+from operator import itemgetter
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.coco import load_coco_json
-from detectron2.utils.file_io import PathManager
+from detectron2.structures import BoxMode
 
+from videogcrf_det.data.annotations import read_annotations
 from videogcrf_det.data.clips import mix_videos
 from videogcrf_det.errors import InputError
+
+logger = logging.getLogger("detectron2.data")  # so that log.txt has it
+
+KEPT = ("iscrowd", "bbox", "category_id", "segmentation", "track_id")  # of an annotation
 
 
 def load_video_coco_json(
@@ -39,21 +44,39 @@ def load_video_coco_json(
         Images without ``video_id`` come last, in the order of their ids, without these keys.
 
     Raises:
-        InputError: the file is missing, is not COCO JSON, has no categories, or its video or frame
-            ids are not usable.
+        InputError: the file is missing or something in it cannot be used; see annotations.py.
     """
     json_file, image_root = os.fspath(json_file), os.fspath(image_root)
-    content = _read(json_file)
-    try:
-        records = load_coco_json(json_file, image_root, dataset_name, ["track_id"])
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{json_file} does not fit COCO's instance format ({type(error).__name__}: {error}): "
-            "correct it (docs/datasets.md)"
-        ) from error
+    content = read_annotations(json_file)
+    to_class = {category["id"]: index for index, category in enumerate(content["categories"])}
+    if dataset_name is not None:
+        names = [category["name"] for category in content["categories"]]
+        metadata = MetadataCatalog.get(dataset_name)
+        if metadata.get("thing_classes", names) != names:
+            raise InputError(
+                f"{json_file} has the classes {', '.join(names)}, and the data set "
+                f"{dataset_name!r} is one of {', '.join(metadata.thing_classes)}: use another name"
+            )
+        metadata.set(thing_classes=names, thing_dataset_id_to_contiguous_id=to_class)
+    by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        kept = {key: annotation[key] for key in KEPT if key in annotation}
+        if dataset_name is not None:
+            kept["category_id"] = to_class[kept["category_id"]]
+        by_image[annotation["image_id"]].append({**kept, "bbox_mode": BoxMode.XYWH_ABS})
     keys = _video_keys(content, json_file)
-    for record in records:
-        record.update(keys.get(record["image_id"], {}))
+    records = [
+        {
+            "file_name": os.path.join(image_root, image["file_name"]),
+            "height": image["height"],
+            "width": image["width"],
+            "image_id": image["id"],
+            "annotations": by_image[image["id"]],
+            **keys.get(image["id"], {}),
+        }
+        for image in sorted(content["images"], key=itemgetter("id"))
+    ]
+    logger.info(f"{len(records)} frames in {json_file}")
     return sorted(
         records,
         key=lambda r: (0, r["video_id"], r["frame_id"]) if "video_id" in r else (1, 0, 0),
@@ -93,29 +116,9 @@ def register_video_coco_instances(
     metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
 
 
-def _read(json_file: str) -> dict[str, Any]:
-    """The parsed file, after a look at whether it is COCO's instance format at all."""
-    if not PathManager.isfile(json_file):
-        raise InputError(
-            f"{json_file} does not exist: make it with tools/prepare_davis_person.py "
-            "(docs/datasets.md), or set DETECTRON2_DATASETS to the folder that has the data"
-        )
-    try:
-        with PathManager.open(json_file) as file:
-            content = json.load(file)
-    except ValueError as error:  # neither JSON nor text
-        raise InputError(f"{json_file} is not JSON ({error}): make it again") from error
-    images = content.get("images") if isinstance(content, dict) else None
-    if not images or not isinstance(images, list):
-        raise InputError(f"{json_file} has no images: give a file in COCO's instance format")
-    if not content.get("categories"):
-        raise InputError(f"{json_file} has no categories: add the list 'categories'")
-    return content
-
-
 def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, Any]]:
     """Image id -> what its dataset dict gains, for images that belong to a video."""
-    names = {video.get("id"): video.get("name") for video in content.get("videos", ())}
+    names = {video.get("id"): video.get("name") for video in content["videos"]}
     keys = {}
     shown = set()
     seen: dict[tuple[int, int], Any] = {}
@@ -123,11 +126,6 @@ def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, 
         video, frame = image.get("video_id"), image.get("frame_id")
         if video is None:
             continue
-        if not isinstance(video, int) or not isinstance(frame, int):
-            raise InputError(
-                f"the image {image['id']} in {json_file} has video_id {video!r} and frame_id "
-                f"{frame!r}: give whole numbers for both"
-            )
         other = seen.setdefault((video, frame), image["id"])
         if other != image["id"]:
             raise InputError(

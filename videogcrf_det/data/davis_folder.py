@@ -87,7 +87,7 @@ class Frame:
 def read_semantics(path: Path) -> dict[str, dict[int, str]]:
     """The content of davis_semantics.json; its object ids are strings there."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         return {
             sequence: {int(key): str(category) for key, category in objects.items()}
             for sequence, objects in content.items()

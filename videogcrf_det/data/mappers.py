@@ -139,14 +139,6 @@ class ClipDatasetMapper(FrameMapper):
 
     def __call__(self, clip: Record) -> Record:
         """Read and transform the frames of one clip."""
-        size = [clip["height"], clip["width"]]
-        for record in clip["frames"]:
-            if [record["height"], record["width"]] != size:
-                raise InputError(
-                    f"{record['file_name']} has the size {[record['height'], record['width']]}, "
-                    f"others of its clip {size} (height, width): give frames of another size a "
-                    "video of their own"
-                )
         of_clip = copy.copy(self)
         of_clip.augmentations = _DrawOnce(self.augmentations)
         return {

@@ -95,7 +95,8 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
         InputError: there is no such file, or nothing in it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # editors on Windows begin a file with a byte-order mark, which is no part of a name
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read the list of sequences {path} ({error}): give a text file with one name "

@@ -7,12 +7,30 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from detectron2.data import MetadataCatalog
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from videogcrf_det.data.annotations import read_annotations
+
 METRICS = ("AP", "AP50", "AP75")
 ALL_AREAS = 0  # position in the parameters' areaRng
+
+
+def ground_truth(dataset_name: str) -> COCO | None:
+    """The annotations of a registered data set as the loader sees them, cleaned.
+
+    None for data sets that were not registered with a file.
+    """
+    json_file = MetadataCatalog.get(dataset_name).get("json_file")
+    if json_file is None:
+        return None
+    truth = COCO()
+    truth.dataset = read_annotations(json_file)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    return truth
 
 
 def instances_of(truth: COCO, images: Collection[Any]) -> list[dict[str, Any]]:

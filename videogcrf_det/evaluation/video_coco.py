@@ -5,13 +5,15 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import COCOEvaluator
+from detectron2.evaluation import coco_evaluation as stock
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from pycocotools.cocoeval import COCOeval
@@ -22,6 +24,7 @@ from videogcrf_det.evaluation.coco_figures import (
     average_precision,
     count_ignored,
     evaluate_nothing,
+    ground_truth,
     instances_of,
     restrict,
 )
@@ -65,7 +68,10 @@ class VideoCOCOEvaluator(COCOEvaluator):
             tasks: "bbox" and "segm", or one of them; None: by the detections.
             output_dir: folder for detections and figures; None: they are not written.
         """
-        super().__init__(dataset_name, tasks, output_dir=output_dir, use_fast_impl=False)
+        truth = ground_truth(dataset_name)
+        # of COCOEvaluator's own reading nothing but the cleaned content is to be seen
+        with nullcontext() if truth is None else patch.object(stock, "COCO", lambda _: truth):
+            super().__init__(dataset_name, tasks, output_dir=output_dir, use_fast_impl=False)
         self._output_dir: str | None = output_dir
         self._dataset_name = dataset_name
         # there is no AP without instances: COCO's -1 would be taken for a figure

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
+from videogcrf_det.data.classes import check_classes
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
@@ -102,6 +103,8 @@ def visualize_affinity(
         InputError: something of the above is not usable. Nothing has been written then.
     """
     check_output(Path(output))
+    if source is None:
+        check_classes(cfg, [dataset or first_test_set(cfg)])
     clip = find_clip(cfg, source, dataset, video, frame)
     model = _load_detector(cfg)
     coupled = list(model.backbone.gcrf)

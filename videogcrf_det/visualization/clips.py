@@ -12,6 +12,7 @@ from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
 from videogcrf_det.data import ClipDatasetMapper, training_clips
+from videogcrf_det.data.classes import check_classes
 from videogcrf_det.errors import InputError
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side, write_png
@@ -64,6 +65,7 @@ def write_clips(cfg: CfgNode, output_dir: str | Path, num_clips: int = 8) -> lis
     """
     if num_clips < 1:
         raise InputError(f"--num-clips must be at least 1, got {num_clips}")
+    check_classes(cfg, datasets=[])
     clips = training_clips(cfg)
     mapper = ClipDatasetMapper(cfg, is_train=True)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)

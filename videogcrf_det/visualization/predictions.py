@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
+from videogcrf_det.data.classes import check_classes
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
@@ -151,6 +152,7 @@ def videos_from_model(cfg: CfgNode, dataset: str, threshold: float) -> Iterator[
             "there is nothing to draw: name a file in --predictions, or a trained detector with "
             "--opts MODEL.WEIGHTS PATH"
         )
+    check_classes(cfg, [dataset])
     model = load_video_model(cfg).eval()
     loader = VideoTrainer.build_test_loader(cfg, dataset)
 

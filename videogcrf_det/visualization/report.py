@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
+from videogcrf_det.data.own_data import register_entries
 from videogcrf_det.files import atomic_write
 from videogcrf_det.versions import collect_versions
 from videogcrf_det.visualization import figures
@@ -81,6 +82,9 @@ def write_report(
     check_options(folder, confidence_threshold, fps)
     runs = _read_runs(run, baseline, dataset)
     dataset = next(iter(runs.values())).dataset
+    own = next(iter(runs.values())).settings.get("DATASETS.OWN") or []
+    if dataset not in DatasetCatalog:  # else the caller's
+        register_entries([entry for entry in own if entry.startswith(f"{dataset}=")])
     everything = load_videos(dataset)
     results = {
         name: confident_results(dataset, everything, run.predictions, confidence_threshold)

@@ -89,7 +89,7 @@ def _sequences(root: Path, year: str, split: str, resolution: str) -> list[str]:
     if file is None:
         raise InputError(f"{' and '.join(map(str, files))} do not exist: {ADVICE}")
     # a sequence a line, or the paths of a frame and its mask
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
     paths = [Path(words[0]) for words in map(str.split, lines) if words]
     if not paths:
         raise InputError(f"{file} names no sequence: {ADVICE}")

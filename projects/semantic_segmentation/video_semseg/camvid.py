@@ -85,7 +85,7 @@ def load_camvid(root: str | os.PathLike[str], split: str) -> list[dict[str, Any]
 
 def _read_list(path: Path) -> list[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path} ({error}): {ADVICE}") from None
     pairs = []

@@ -87,6 +87,13 @@ def test_frames_in_natural_order(root):
     assert [Path(r["file_name"]).stem for r in records] == ["0", "3", "6", "9", "12"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_list(root):
+    before = load_davis(root, "2016", "val", "240p")
+    path = root / "ImageSets/2016/val.txt"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert load_davis(root, "2016", "val", "240p") == before
+
+
 def spoil(root, what):
     masks, images = root / "Annotations/240p", root / "JPEGImages/240p"
     if what == "list":

@@ -65,6 +65,13 @@ def test_the_tutorials_own_paths_are_understood(root):
     assert load_camvid(root, "train") == expected
 
 
+def test_a_byte_order_mark_is_no_part_of_a_list(root):
+    expected = load_camvid(root, "train")
+    path = root / "train.txt"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert load_camvid(root, "train") == expected
+
+
 def add(line):
     def damage(root):
         write(root / "train/c_1.png", (12, 8), (1, 2, 3))

@@ -140,7 +140,7 @@ def test_annotations_that_are_no_masks_of_the_frame_are_refused(write, content):
         write_label_maps(write(content))
     content["annotations"][0] = region(1, slice(0, 3), slice(0, 4))
     content["images"][1]["height"] = HEIGHT + 1
-    with pytest.raises(InputError, match=r"of the frame's size"):
+    with pytest.raises(InputError, match=r"has a mask of the size .*, its frame"):
         write_label_maps(write(content))
 
 
