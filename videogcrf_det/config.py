@@ -85,10 +85,10 @@ def add_videogcrf_config(cfg: CN) -> None:
     # Size of the embeddings that couple positions of different frames. 0: the spatial G-CRF.
     cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
     # "product": positions with similar embeddings inhibit each other, as in the paper.
-    # "difference": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
+    # "average": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
     # the temporal embeddings couple positions of one frame as well, with SELF_COUPLING "psd".
     cfg.MODEL.VIDEO_GCRF.PAIRWISE = "product"
-    # For "difference": positions are coupled to those in the same block of so many cells along each
+    # For "average": positions are coupled to those in the same block of so many cells along each
     # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
     # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
     cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
@@ -118,7 +118,7 @@ def add_videogcrf_config(cfg: CN) -> None:
     # detector that is not to change otherwise, in less time.
     cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
     # False: no position sees another one, with the same layers and as many weights, which scale the
-    # features of each instead. For comparisons that ask what couplings are worth.
+    # features of each instead; with "average" by nothing at first. For comparisons that ask what couplings are worth.
     cfg.MODEL.VIDEO_GCRF.COUPLED = True
     # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
     # paper. "auto": the direct one, unless the shapes of the system favour the other.
@@ -130,15 +130,30 @@ def add_videogcrf_config(cfg: CN) -> None:
 
 
 def gcrf_options(cfg: CN) -> dict[str, Any]:
-    """Keyword arguments of VideoGCRF from MODEL.VIDEO_GCRF."""
+    """Keyword arguments of VideoGCRF.build from MODEL.VIDEO_GCRF.
+
+    Raises:
+        InputError: a key is set that these pairwise terms do not have.
+    """
     options = cfg.MODEL.VIDEO_GCRF
+    own = {"spatial_dim": options.SPATIAL_DIM, "temporal_dim": options.TEMPORAL_DIM}
+    if options.PAIRWISE == "average":
+        if options.SPATIAL_DIM:
+            raise InputError(
+                "MODEL.VIDEO_GCRF.PAIRWISE average has one embedding, of TEMPORAL_DIM, within and "
+                f"across frames: set SPATIAL_DIM, which is {options.SPATIAL_DIM}, to 0"
+            )
+        own = {"dim": options.TEMPORAL_DIM, "block_size": options.BLOCK_SIZE}
+    elif options.PAIRWISE == "product" and options.BLOCK_SIZE != 1:
+        raise InputError(
+            "MODEL.VIDEO_GCRF.PAIRWISE product couples all positions: leave out BLOCK_SIZE, which "
+            f"is {options.BLOCK_SIZE}, or set PAIRWISE average"
+        )
     return {
         "pairwise": options.PAIRWISE,
-        "spatial_dim": options.SPATIAL_DIM,
-        "temporal_dim": options.TEMPORAL_DIM,
+        **own,
         "num_convs": options.NUM_CONVS,
         "conv_dim": options.CONV_DIM,
-        "block_size": options.BLOCK_SIZE,
         "neighbourhood": str(options.NEIGHBOURHOOD or "fc"),
         "self_coupling": options.SELF_COUPLING,
         "distance_decay": options.DISTANCE_DECAY or None,
@@ -155,9 +170,11 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def wrong_options_named() -> Iterator[None]:
-    """Have what VideoGCRF says of its arguments name the part of the config that they come from."""
+    """Have what random fields say of its arguments name the part of the config that they come from."""
     try:
         yield
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None
 

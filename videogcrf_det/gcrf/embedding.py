@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Embeddings(NamedTuple):
@@ -12,7 +13,7 @@ class Embeddings(NamedTuple):
 
     spatial: Tensor | None  # A (M, Ds, N); None where switched off
     temporal: Tensor | None  # T (M, Dt, N), likewise
-    # (M, 1, N), how much the unaries are trusted, above 0; for pairwise "difference" alone
+    # (M, 1, N), how much the unaries are trusted, above 0; for fields that average
     confidence: Tensor | None = None
 
 
@@ -54,8 +55,16 @@ class EmbeddingBranch(nn.Module):
         """Embed features (M, C, H, W), zero on padding, where ``valid`` (M, 1, H, W) is 0, else 1.
 
         Padding is zero before every 3x3 layer, which is what that sees beyond the border of a frame
-        without padding. Embeddings at padding are left for the caller to drop.
+        without padding. Embeddings at padding are left for the caller to drop. Weights are used in
+        the precision of the features, whatever their own: a module in half precision embeds in
+        float32.
         """
         for index, conv in enumerate(self.convs):
-            features = conv(features * valid if index else features).relu_()
-        return self.embed(features)
+            features = _convolve(conv, features * valid if index else features).relu_()
+        return _convolve(self.embed, features)
+
+
+def _convolve(layer: nn.Module, features: Tensor) -> Tensor:
+    """A convolution of stride 1 that keeps the size, in the dtype of the features."""
+    weight, bias = (parameter.to(features.dtype) for parameter in layer.parameters())
+    return F.conv2d(features, weight, bias, padding=weight.shape[2] // 2)

@@ -28,7 +28,7 @@ class VideoGCRFBackbone(Backbone):
         Args:
             bottom_up: makes a dict of features from images.
             in_features: those that get a VideoGCRF, each one of its own.
-            gcrf_options: keyword arguments of VideoGCRF.
+            gcrf_options: keyword arguments of VideoGCRF.build.
         """
         super().__init__()
         shapes = bottom_up.output_shape()
@@ -40,7 +40,7 @@ class VideoGCRFBackbone(Backbone):
             )
         self.bottom_up = bottom_up
         self.gcrf = nn.ModuleDict(
-            {name: VideoGCRF(shapes[name].channels, **gcrf_options) for name in in_features}
+            {name: VideoGCRF.build(shapes[name].channels, **gcrf_options) for name in in_features}
         )
         self._register_state_dict_hook(_name_as_bottom_up)
         self.register_load_state_dict_pre_hook(_name_as_wrapped)

@@ -157,13 +157,13 @@ class ClipRCNN(GeneralizedRCNN):
 
         def couple(window: list[_FrameFeatures]) -> list[Tensor]:
             smoothed = {}
-            for name, field in gcrf.items():
+            for name, layer in gcrf.items():
                 parts = zip(*(item.embeddings[name] for item in window), strict=True)
                 embeddings = Embeddings(
                     *(None if maps[0] is None else _stack(maps).flatten(2) for maps in parts)
                 )
                 unary = _stack([item.features[name] for item in window])
-                smoothed[name] = field.smooth(unary, embeddings, [len(window)])
+                smoothed[name] = layer.field.infer(unary, embeddings, [len(window)])
             # all levels of a frame as one vector, without what stacking padded
             return [
                 torch.cat([_crop_like(smoothed[n][i], item.features[n]).flatten() for n in gcrf])
@@ -171,12 +171,13 @@ class ClipRCNN(GeneralizedRCNN):
             ]
 
         for item, vector in average_windows(described, couple, self.num_frames, self.window_step):
-            parts = vector.split([item.features[name].numel() for name in gcrf])
-            coupled = {
-                name: field.fuse(item.features[name], part.view_as(item.features[name]))
-                for (name, field), part in zip(gcrf.items(), parts, strict=True)
-            }
-            yield item._replace(features={**item.features, **coupled})
+            features = dict(item.features)
+            parts = vector.split([features[name].numel() for name in gcrf])
+            for (name, layer), part in zip(gcrf.items(), parts, strict=True):
+                smoothed = part.view_as(features[name])
+                cells = self.backbone.cells(name, item.images.image_sizes)
+                features[name] = layer.fuse(features[name], smoothed, cells)
+            yield item._replace(features=features)
 
 
 def _frames_of(clip: dict[str, Any]) -> list[Frame]:

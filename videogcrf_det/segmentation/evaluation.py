@@ -70,7 +70,7 @@ def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str,
         columns = zip(*clips, strict=True)
         accuracy, *shares = (100 * math.fsum(column) / len(clips) for column in columns)
         results |= {f"{name}_accuracy": accuracy, f"{name}_commonest": max(shares)}
-    return {**results, "chance": 100 / model.crf.num_labels**2}
+    return {**results, "chance": 100 / model.crf.field.num_labels**2}
 
 
 def _clips(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:

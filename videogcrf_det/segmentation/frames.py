@@ -3,6 +3,7 @@
 Letters: L labels, H x W a frame, h x w its feature map, P = h w.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,12 @@ class FrameTerms(NamedTuple):
         """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
         height, width = self.size
         return scores_in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
+
+
+def cells_of(size: Sequence[int], padded: Sequence[int], maps: Tensor) -> tuple[int, int]:
+    """(height, width) of a frame of size H, W in cells of maps (..., h, w) of the padded frame."""
+    (height, width), (rows, columns) = padded, maps.shape[-2:]
+    return math.ceil(size[0] * rows / height), math.ceil(size[1] * columns / width)
 
 
 def joined_embeddings(window: Sequence[FrameTerms]) -> Embeddings:

@@ -4,7 +4,6 @@ Letters: M frames of all clips of a batch, V frames of a clip, L labels, H x W a
 h x w its feature map, P = h w.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -32,6 +31,7 @@ from videogcrf_det.segmentation.dense_crf import DenseCRF
 from videogcrf_det.segmentation.frames import (
     Frame,
     FrameTerms,
+    cells_of,
     joined_embeddings,
     of_one_size,
     scores_in_pixels,
@@ -74,7 +74,7 @@ class VideoSegmentor(nn.Module):
             backbone: makes features of frames.
             head: makes unaries (M, L, h, w) of the features by name, and of those that the frames
                 came with (M, L, H, W), or None; has ``num_classes``, L.
-            crf: a VideoGCRF of layout "per_label" on the feature ``embedding_feature``; None in
+            crf: a VideoGCRF over labels on the feature ``embedding_feature``; None in
                 phase "unary", whose weights then suit random fields of any kind.
             phase: what is trained: "unary", "pairwise" or "joint".
             num_frames: V, the frames that inference couples at a time.
@@ -108,9 +108,8 @@ class VideoSegmentor(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         if crf is not None and phase == "pairwise":  # nothing else has gradients then
             self.requires_grad_(False)
-            for branch in (crf.spatial, crf.temporal):
-                if branch is not None:
-                    branch.requires_grad_(True)
+            for branch in crf.field.children():
+                branch.requires_grad_(True)
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -138,10 +137,14 @@ class VideoSegmentor(nn.Module):
             )
         crf = None
         if cfg.MODEL.PHASE != "unary":
+            if cfg.MODEL.VIDEO_GCRF.PAIRWISE != "product":
+                raise InputError(
+                    f"MODEL.VIDEO_GCRF.PAIRWISE {cfg.MODEL.VIDEO_GCRF.PAIRWISE!r} is not for labels, "
+                    "which inhibit each other: set it to product"
+                )
             with wrong_options_named():
-                crf = VideoGCRF(
+                crf = VideoGCRF.build(
                     shapes[embedding_feature].channels,
-                    layout="per_label",
                     num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
                     **gcrf_options(cfg),
                 )
@@ -246,7 +249,9 @@ class VideoSegmentor(nn.Module):
             if embeddings is None:
                 continue
             parts = zip(embeddings.split(lengths), cells.split(lengths), strict=True)
-            couplings = [self.crf.coupling(n) if name == "temporal" else None for n in lengths]
+            couplings = [
+                self.crf.field.coupling(n) if name == "temporal" else None for n in lengths
+            ]
             results = [
                 pairwise_objective(*part, self.num_pairs, coupling)
                 for part, coupling in zip(parts, couplings, strict=True)
@@ -315,12 +320,17 @@ class VideoSegmentor(nn.Module):
             return
         windows = average_windows(terms, self.smooth, self.num_frames, self.window_step)
         for item, smoothed in windows:
-            yield item.in_pixels(self.crf.fuse(item.unary, smoothed))
+            yield item.in_pixels(self.fuse(item, smoothed))
 
     def smooth(self, window: Sequence[FrameTerms]) -> tuple[Tensor, ...]:
         """``lam x`` (1, L, h, w) for each of the frames of a window, of which there are V."""
         unary = torch.cat([terms.unary for terms in window])
-        return self.crf.smooth(unary, joined_embeddings(window), [len(window)]).split(1)
+        return self.crf.field.infer(unary, joined_embeddings(window), [len(window)]).split(1)
+
+    def fuse(self, terms: FrameTerms, smoothed: Tensor) -> Tensor:
+        """The scores (1, L, h, w) of a frame, from what ``smooth`` gives for it."""
+        cells = cells_of(terms.size, terms.padded, terms.unary)
+        return self.crf.fuse(terms.unary, smoothed, [cells])
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""
@@ -359,8 +369,5 @@ class VideoSegmentor(nn.Module):
 
     def _cells(self, images: ImageList, features: Tensor) -> list[tuple[int, int]]:
         """(height, width) of frames in cells of a feature map."""
-        (height, width), (rows, columns) = images.tensor.shape[2:], features.shape[2:]
-        return [
-            (math.ceil(h * rows / height), math.ceil(w * columns / width))
-            for h, w in images.image_sizes
-        ]
+        height, width = images.tensor.shape[2:]
+        return [cells_of(size, (height, width), features) for size in images.image_sizes]

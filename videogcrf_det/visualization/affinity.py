@@ -15,7 +15,7 @@ from videogcrf_det.data.classes import check_classes
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.module import LOG_CONFIDENCE
+from videogcrf_det.gcrf.averaging_field import LOG_CONFIDENCE
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.predictor import model_input
 from videogcrf_det.visualization.affinity_clip import (
@@ -188,7 +188,8 @@ def describe(
     affinity = point_affinity(model.backbone, images, feature, clip.reference, (row, column))
     in_pixels = maps_in_pixels(affinity._asdict(), cells)
     height, width = (-(-length // stride) for length in images.image_sizes[clip.reference])
-    masks, field = instance_at(clip, point), model.backbone.gcrf[feature]
+    masks, layer = instance_at(clip, point), model.backbone.gcrf[feature]
+    field = layer.field
     positions, whole = height * width, "frame"
     if field.block_size:
         positions, whole = field.block_size**2, "block"
@@ -203,7 +204,7 @@ def describe(
         f"\N{GREEK SMALL LETTER LAMDA} = {float(field.lam):.3g}",
         captions=frames,
         sizes=[picture.shape[:2] for picture in clip.pictures],
-        rows=[*_picture_rows(clip), *couplings, *_feature_rows(in_pixels, field.fusion)],
+        rows=[*_picture_rows(clip), *couplings, *_feature_rows(in_pixels, layer.fusion)],
         outlines=masks,
         reference=clip.reference,
         point=point,

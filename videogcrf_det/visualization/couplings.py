@@ -11,7 +11,7 @@ from detectron2.structures import ImageList
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videogcrf_det.gcrf import Embeddings, VideoGCRF
+from videogcrf_det.gcrf import Embeddings, RandomField, VideoGCRF
 from videogcrf_det.modeling import VideoGCRFBackbone
 
 Map = NDArray[np.floating]
@@ -22,7 +22,7 @@ class Couplings(NamedTuple):
 
     With ``e`` one at the cell and zero elsewhere, the cell's row (and column) of ``H`` is
     ``lam e + spatial + temporal``. Its own entry is among them: it is coupled to itself as well.
-    For pairwise terms "difference" it is ``d e - temporal``, d as in weighted_average.
+    For a field that averages it is ``d e - temporal``, d as in weighted_average.
     """
 
     spatial: Map | None  # (V, h, w), A_v' A_v in frame v, else 0; None without spatial terms
@@ -44,7 +44,7 @@ class PointAffinity(NamedTuple):
 
 @torch.no_grad()
 def cell_couplings(
-    field: VideoGCRF,
+    field: RandomField,
     embeddings: Embeddings,
     size: tuple[int, int],
     reference: int,
@@ -55,7 +55,7 @@ def cell_couplings(
 
     Args:
         field: in evaluation mode.
-        embeddings: as its ``embeddings`` gives them, N = L h w; L is 1 for the layout "shared".
+        embeddings: as it embeds features, N = L h w; L is 1 unless it is over labels.
         size: h and w.
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
@@ -64,17 +64,18 @@ def cell_couplings(
     spatial, temporal, confidence = embeddings
     (frames,) = {len(values) for values in (spatial, temporal) if values is not None}
     weights = field.coupling(frames)[reference]
+    labels = field.num_labels or 1
 
     def products(embeddings: Tensor | None, weights: Tensor) -> Map | None:
         if embeddings is None or not weights.any():
             return None
-        maps = embeddings.unflatten(2, (field.num_labels, *size))[:, :, label]
+        maps = embeddings.unflatten(2, (labels, *size))[:, :, label]
         at_cell = maps[reference, :, cell[0], cell[1]]
         return _numpy(torch.einsum("v,d,vdhw->vhw", weights.to(maps), at_cell, maps))
 
-    unit = torch.zeros(frames, field.num_labels, *size, device=field.log_lam.device)
+    unit = torch.zeros(frames, labels, *size, device=field.log_lam.device)
     unit[reference, label, cell[0], cell[1]] = 1
-    smoothed = field.smooth(unit, embeddings, [frames])  # what the cell gives to all others
+    smoothed = field.infer(unit, embeddings, [frames])  # what the cell gives to all others
     if confidence is not None:  # and takes from them: H^-1 is symmetric, what it multiplies is not
         trust = confidence.view_as(unit)
         smoothed = smoothed * trust / trust[reference, label, cell[0], cell[1]]
@@ -107,17 +108,18 @@ def point_affinity(
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
     """
-    field = backbone.gcrf[feature]
-    assert isinstance(field, VideoGCRF)
+    layer = backbone.gcrf[feature]
+    assert isinstance(layer, VideoGCRF)
     features = backbone.bottom_up(images.tensor)
     maps = backbone.embeddings(features, images.image_sizes)[feature]
     embeddings = Embeddings(*(None if each is None else each.flatten(2) for each in maps))
     unary = features[feature]
     size = (unary.shape[2], unary.shape[3])
-    couplings = cell_couplings(field, embeddings, size, reference, cell)
-    inferred = field.smooth(unary, embeddings, [len(unary)])
+    couplings = cell_couplings(layer.field, embeddings, size, reference, cell)
+    inferred = layer.field.infer(unary, embeddings, [len(unary)])
     norm = unary.norm(dim=1)
-    change = (field.fuse(unary, inferred) - unary).norm(dim=1)
+    sizes = backbone.cells(feature, images.image_sizes)
+    change = (layer.fuse(unary, inferred, sizes) - unary).norm(dim=1)
     return PointAffinity(
         *couplings,
         _numpy(norm),

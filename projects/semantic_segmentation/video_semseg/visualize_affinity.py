@@ -106,7 +106,7 @@ def infer(model: VideoSegmentor, inputs: Sequence[dict[str, Any]]) -> Scores:
     """The scores of the frames of a clip, as one window of the inference."""
     terms = [model.frame_terms(frame) for frame in inputs]
     inferred = [
-        model.crf.fuse(of_frame.unary, smoothed)
+        model.fuse(of_frame, smoothed)
         for of_frame, smoothed in zip(terms, model.smooth(terms), strict=True)
     ]
     return Scores(terms, torch.cat(inferred))
@@ -154,7 +154,7 @@ def describe(
     ]
     row, column = (int(at[i]) for at, i in zip(cells[clip.reference], point[::-1], strict=True))
     couplings = cell_couplings(
-        *(model.crf, joined_embeddings(scores.terms), (height, width)),
+        *(model.crf.field, joined_embeddings(scores.terms), (height, width)),
         *(clip.reference, (row, column), index),
     )
     change = (scores.inferred - scores.unary)[:, index].cpu().numpy()
@@ -168,8 +168,8 @@ def describe(
     grid = Grid(
         title=f"{name} at ({point[0]}, {point[1]}) in {clip.name}, {frames[clip.reference]}",
         subtitle=f"coupled with {name} elsewhere; cell ({row}, {column}) of {height} x {width}; "
-        f"V = {len(frames)}, neighbourhood {model.crf.neighbourhood}, "
-        f"\N{GREEK SMALL LETTER LAMDA} = {float(model.crf.lam):.3g}",
+        f"V = {len(frames)}, neighbourhood {model.crf.field.neighbourhood}, "
+        f"\N{GREEK SMALL LETTER LAMDA} = {float(model.crf.field.lam):.3g}",
         captions=frames,
         sizes=sizes,
         rows=[
