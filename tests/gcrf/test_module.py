@@ -187,7 +187,7 @@ def test_clips_of_different_lengths_equal_separate_calls(layout):
 def test_all_frames_are_one_clip_unless_said():
     module = make()
     features, _ = inputs("shared", 4)
-    assert torch.equal(module(features), module(features, [4]))
+    close(module(features), module(features, [4]))
 
 
 SIZES = [(4, 5), (4, 5), (3, 6)]
@@ -235,7 +235,7 @@ def test_padding_does_not_matter(layout, pairwise, fusion, height, width, garbag
 def test_valid_sizes_of_whole_frames_change_nothing():
     module = make()
     features, _ = inputs("shared", 3)
-    assert torch.equal(module(features, valid_sizes=[(4, 5)] * 3), module(features))
+    close(module(features, valid_sizes=[(4, 5)] * 3), module(features))
 
 
 # --- differences ---------------------------------------------------------------------------------
@@ -345,9 +345,9 @@ def test_averages_are_in_float32_under_autocast():
     module = make(pairwise="difference")
     features, _ = inputs("shared", 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(module(features), make(pairwise="difference")(features))
+        close(module(features), make(pairwise="difference")(features))
         inside = module(features)
-    assert torch.equal(inside, module(features))
+    close(inside, module(features))
 
 
 # --- without couplings --------------------------------------------------------------------------
@@ -535,9 +535,9 @@ def test_fixed_distance_decay_is_no_parameter_but_is_saved():
     assert not any("decay" in name for name, _ in module.named_parameters())
     other = make(distance_decay=0.5)
     features, _ = inputs("shared", 4)
-    assert not torch.equal(other(features), module(features))
+    assert (other(features) - module(features)).abs().max() > 1e-3
     other.load_state_dict(module.state_dict())
-    assert torch.equal(other(features), module(features))
+    close(other(features), module(features))
     decaying = torch.exp(-torch.arange(4.0)[1:] / 3.0)
     close(other.coupling(4)[0, 1:], decaying, 1e-6)
 

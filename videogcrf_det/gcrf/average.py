@@ -32,6 +32,7 @@ DENSE = 256
 SUMS = 1024
 
 
+@torch.compiler.disable
 def weighted_average(
     unary: Tensor, confidence: Tensor, embedding: Tensor, coupling: Tensor, **solver: Any
 ) -> Tensor:

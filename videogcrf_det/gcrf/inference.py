@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from videogcrf_det.gcrf.cg import IndefiniteError, conjugate_gradient
 from videogcrf_det.gcrf.direct import Factors, coupling_root, factorise, is_cheaper, solve
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+from videogcrf_det.gcrf.precision import full_precision, precise
 
 SOLVERS = ("auto", "direct", "cg")
 
@@ -20,6 +21,7 @@ class ConvergenceWarning(UserWarning):
     """A system was not solved to the tolerance asked for."""
 
 
+@torch.compiler.disable
 def gcrf_inference(
     unary: Tensor,
     spatial: Tensor | None,
@@ -73,7 +75,7 @@ def gcrf_inference(
     dtype = torch.promote_types(unary.dtype, torch.float32)
     lam = torch.as_tensor(lam, dtype=dtype, device=unary.device)
     others = [t if t is None else t.to(dtype) for t in (spatial, temporal, coupling)]
-    with torch.autocast(unary.device.type, enabled=False):
+    with full_precision(unary.device):
         rows = unary.to(dtype).mT.contiguous()
         x = _Inference.apply(rows, *others, lam, solver, rtol, max_iters).mT
     return x.to(unary.dtype)
@@ -126,7 +128,7 @@ class _Inference(torch.autograd.Function):
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
         factors = Factors(*rest) if rest else None
         needs = ctx.needs_input_grad
-        with torch.autocast(grad.device.type, enabled=False):
+        with full_precision(grad.device):
             if factors is None and not grad.sum().isfinite():
                 # gradient scaling lets this happen and looks out for it
                 z = torch.full_like(grad, torch.nan).mT
@@ -141,9 +143,10 @@ class _Inference(torch.autograd.Function):
                 grads[2] = embedding_gradient(tx, z, tz, x)
             if needs[3]:
                 own = embed(operator.temporal, z), embed(operator.temporal, x)
-                grads[3] = -torch.einsum("bvdc,budc->vu", *own)
+                grads[3] = -torch.einsum("bvdc,budc->vu", *map(precise, own)).to(z)
             if needs[4]:
-                grads[4] = -torch.einsum("bvcn,bvcn->", z.mT, x.mT)
+                # what is summed over everything cancels: in float64, or it depends on the order
+                grads[4] = -precise(torch.linalg.vecdot(z.mT, x.mT)).sum().to(z)
         return (*grads, None, None, None)
 
 

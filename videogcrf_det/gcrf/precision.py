@@ -21,7 +21,6 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _float32_products() -> Iterator[None]:
-    backends: list[Any] = [torch.backends.cuda.matmul]
     if not hasattr(torch.backends, "fp32_precision"):  # torch before 2.9
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
@@ -32,7 +31,8 @@ def _float32_products() -> Iterator[None]:
         return
     # torch.set_float32_matmul_precision sets these two as well, but cannot be asked or told of
     # settings that it does not know
-    backends.append(torch.backends.mkldnn.matmul)
+    mkldnn: Any = torch.backends.mkldnn
+    backends: list[Any] = [torch.backends.cuda.matmul, mkldnn.matmul]
     settings = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = "ieee"
