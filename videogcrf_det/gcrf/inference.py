@@ -211,8 +211,12 @@ def _solve(
         counts += result.num_iters.flatten().tolist()
     if not result.converged.all():
         norm = rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
-        after = f"conjugate gradients stopped after {int(result.num_iters.max())} iterations"
+        most = int(result.num_iters.max())
+        after = f"conjugate gradients stopped after {most} iterations"
         cures = "MODEL.VIDEO_GCRF.MAX_ITERS, MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+        if most < max_iters:
+            after = "rounding left conjugate gradients"
+            cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA, or use SOLVER direct,"
         _warn_once(after, result.residual_norm / norm, rtol, cures)
     return result.solution, *operator.project(result.solution)
 
