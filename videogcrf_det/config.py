@@ -45,6 +45,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # The learning rate of the weights of VideoGCRFs, in units of SOLVER.BASE_LR: they are new where
     # all others are pretrained. 10.0, for one.
     cfg.SOLVER.VIDEO_GCRF_LR_FACTOR = 1.0
+    # What SOLVER.AMP.ENABLED computes in, "float16" or "bfloat16", on a GPU with a detectron2 after
+    # 0.6. "": float16 on a GPU, bfloat16 on a CPU, which does nothing else.
+    cfg.SOLVER.AMP.PRECISION = ""
 
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
     # and averages the features of frames that several windows cover.

@@ -55,6 +55,7 @@ from videogcrf_det.modeling.video_model import with_fields
 
 logger = logging.getLogger("detectron2.evaluation")
 OPTIMIZERS = ("SGD", "AdamW")
+AMP_PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def build_cfg(
@@ -127,10 +128,18 @@ class VideoTrainer(DefaultTrainer):
             model,
             broadcast_buffers=False,
             device_ids=device_ids,
-            find_unused_parameters=getattr(model, "has_unread_features", False),
+            find_unused_parameters=getattr(model, "has_unread_features", False)
+            or any(_has_idle_decay(module) for module in model.modules()),
         )
-        trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED and device_ids else SimpleTrainer
-        self._trainer = trainer(model, data_loader, optimizer)
+        precision = amp_precision(cfg)
+        if precision and device_ids:
+            self._trainer = AMPTrainer(model, data_loader, optimizer)
+            # bfloat16 has the range of float32: nothing is to be scaled
+            scaled = precision == torch.float16
+            self._trainer.grad_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
+            self._trainer.precision = precision
+        else:
+            self._trainer = SimpleTrainer(model, data_loader, optimizer)
         with built_from_config("a schedule of learning rates"):
             self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
@@ -199,7 +208,11 @@ class VideoTrainer(DefaultTrainer):
         try:
             check_optimizer(state_dict["_trainer"]["optimizer"], self._trainer.optimizer)
             TrainerBase.load_state_dict(self, state_dict)
-            self._trainer.load_state_dict(state_dict["_trainer"])
+            state = dict(state_dict["_trainer"])
+            if isinstance(self._trainer, AMPTrainer) and not state.get("grad_scaler"):
+                # of a training on a CPU, or in another precision: scaling starts anew
+                state["grad_scaler"] = self._trainer.grad_scaler.state_dict()
+            self._trainer.load_state_dict(state)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = str(error) if isinstance(error, InputError) else f"of it, {error!r} is wrong"
             raise InputError(
@@ -280,7 +293,7 @@ class VideoTrainer(DefaultTrainer):
             seeds = np.random.SeedSequence([self.cfg.SEED, self.iter, comm.get_rank()])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         # AMPTrainer needs a GPU; bfloat16, which CPUs are fast in, needs no scaling of gradients
-        on_cpu = self.cfg.SOLVER.AMP.ENABLED and self.cfg.MODEL.DEVICE == "cpu"
+        on_cpu = self.cfg.MODEL.DEVICE == "cpu" and amp_precision(self.cfg) is not None
         with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
             super().run_step()
 
@@ -351,6 +364,34 @@ class VideoTrainer(DefaultTrainer):
     def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
         """Results by task of what no evaluator sees; empty but in the main process."""
         return {}
+
+
+def amp_precision(cfg: CfgNode) -> torch.dtype | None:
+    """What SOLVER.AMP computes in; None: it is switched off.
+
+    Raises:
+        InputError: there is no such precision on MODEL.DEVICE.
+    """
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    on_cpu = cfg.MODEL.DEVICE == "cpu"
+    name = cfg.SOLVER.AMP.PRECISION or ("bfloat16" if on_cpu else "float16")
+    if name not in AMP_PRECISIONS:
+        known = " or ".join(AMP_PRECISIONS)
+        raise InputError(f"SOLVER.AMP.PRECISION {name!r} is not known: use {known}")
+    if on_cpu and name == "float16":
+        raise InputError(
+            "SOLVER.AMP.PRECISION float16 takes scaled gradients, which there are on GPUs alone: "
+            "on a CPU, use bfloat16"
+        )
+    return AMP_PRECISIONS[name]
+
+
+def _has_idle_decay(module: nn.Module) -> bool:
+    """Whether a decay of couplings is to be learnt that no coupling depends on."""
+    if not isinstance(module, VideoGCRF) or not isinstance(module.log_distance_decay, nn.Parameter):
+        return False
+    return not module.coupled or module.temporal is None
 
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:

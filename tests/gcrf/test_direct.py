@@ -489,9 +489,9 @@ def test_when_the_direct_solver_is_cheaper(num_frames, size, dim, columns, dista
 @pytest.mark.parametrize(
     ("solver", "options", "used"),
     [
-        ("auto", {"size": 60, "columns": 16}, "factorise"),
+        ("auto", {"size": 60, "columns": 16}, "factorise_and_solve"),
         ("auto", {"size": 20, "columns": 1, "spatial_dim": 128}, "conjugate_gradient"),
-        ("direct", {"size": 20, "columns": 1, "spatial_dim": 128}, "factorise"),
+        ("direct", {"size": 20, "columns": 1, "spatial_dim": 128}, "factorise_and_solve"),
         ("cg", {"size": 60, "columns": 16}, "conjugate_gradient"),
     ],
 )
@@ -500,9 +500,9 @@ def test_solver_that_is_used(monkeypatch, solver, options, used):
     operator = operator_of(problem)
     cheaper = is_cheaper(operator, coupling_root(operator.coupling), problem.unary.shape[-1])
     if solver == "auto":
-        assert cheaper == (used == "factorise")
+        assert cheaper == (used == "factorise_and_solve")
     called = []
-    for name in ("factorise", "conjugate_gradient"):
+    for name in ("factorise_and_solve", "conjugate_gradient"):
         original = getattr(inference, name)
 
         def counted(*args, _name=name, _original=original, **kwargs):
@@ -513,7 +513,7 @@ def test_solver_that_is_used(monkeypatch, solver, options, used):
     unary, *others = leaves(problem)
     gcrf_inference(unary, *others, solver=solver, max_iters=1000).sum().backward()
     # the factors serve the backward pass too
-    assert called == ([used] if used == "factorise" else [used] * 2)
+    assert called == ([used] if used == "factorise_and_solve" else [used] * 2)
 
 
 def matmul_flops(num_frames, neighbourhood):

@@ -42,9 +42,9 @@ def conjugate_gradient(
     """Solve ``H x = rhs`` for every batch entry and column, each stopping by itself.
 
     A column is done when ``|rhs - H x| <= max(rtol * |rhs|, atol)``, scipy's rule; from then on it
-    is left as it is while others go on. Steps go by a residual that is updated; that of the result is
-    measured, which takes one more product. A zero right-hand side gives zeros. Gradients do not pass
-    through: gcrf_inference has them in closed form.
+    is left as it is while others go on. Steps go by a residual that is updated; that of the result
+    is measured, which takes one more product. A zero right-hand side gives zeros. Gradients do not
+    pass through: gcrf_inference has them in closed form.
 
     Args:
         matvec: p -> H p, for tensors of the shape of ``rhs``.

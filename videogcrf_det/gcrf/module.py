@@ -313,7 +313,7 @@ class VideoGCRF(nn.Module):
         confidence: Tensor | None,
     ) -> Tensor:
         """``smooth`` for clips of one length: unary (B, V, C, N), embeddings (B, V, D, N)."""
-        coupling = self.coupling(unary.shape[1]).to(unary)
+        coupling = self.coupling(unary.shape[1]).to(unary.dtype)
         options: dict[str, Any] = {
             "solver": self.solver,
             "rtol": self.rtol,

@@ -45,6 +45,11 @@ def _float32_products() -> Iterator[None]:
                 backend.fp32_precision = setting
 
 
+def widest(values: Tensor) -> torch.dtype:
+    """float64; where the device has none (MPS), the type that the values have."""
+    return values.dtype if values.device.type == "mps" else torch.double
+
+
 def precise(values: Tensor) -> Tensor:
     """In float64; on the CPU where the device has none (MPS)."""
     return (values.cpu() if values.device.type == "mps" else values).double()
