@@ -153,6 +153,7 @@ def test_another_default_device(solver):
     expected = gcrf_inference(*tensors, lam, solver=solver)
     torch.set_default_device("meta")
     try:
+        assert temporal_coupling(4, "4", distance_decay=2.0).device.type == "cpu"
         x = gcrf_inference(*tensors, lam, solver=solver)
         x.backward(expected.detach())
         # a harder one, that is refined

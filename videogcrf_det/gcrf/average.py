@@ -81,13 +81,19 @@ def weighted_average(
             x = _Eliminated.apply(rows, confidence, embedding, weights, *factors)
         else:
             x = _iterated(rows, confidence, embedding, coupling.to(rows), **solver)
-        if not (x.isfinite().all() & confidence.isfinite().all() & embedding.isfinite().all()):
-            wrong = [name for name, values in given.items() if not values.isfinite().all()]
-            raise ValueError(
-                f"{' and '.join(wrong) or 'the solution'} holds values that are not finite: in "
-                "training, lower the learning rate"
-            )
+        if not (x.sum() + confidence.sum() + embedding.sum()).isfinite():
+            _explain(given, x)
     return x.to(unary.dtype)
+
+
+def _explain(given: dict[str, Tensor], x: Tensor) -> None:
+    """Raise ValueError, unless the sum overflows and the values do not."""
+    wrong = [name for name, values in given.items() if not values.isfinite().all()]
+    if wrong or not x.isfinite().all():
+        raise ValueError(
+            f"{' and '.join(wrong) or 'the solution'} holds values that are not finite: in "
+            "training, lower the learning rate"
+        )
 
 
 def _factors(coupling: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,23 +114,28 @@ class _Formed(torch.autograd.Function):
     def forward(ctx: Any, unary: Tensor, confidence: Tensor, pairs: Tensor) -> Tensor:
         inverse = positive_inverse(precise(pairs), precise(confidence))
         weights = (inverse * precise(confidence)[:, None]).to(unary)  # rows add up to 1
-        ctx.save_for_backward(unary, confidence, inverse)
-        return weights @ unary
+        x = weights @ unary
+        ctx.save_for_backward(unary, confidence, inverse, x)
+        return x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        unary, confidence, inverse = ctx.saved_tensors
-        b, c, g = precise(unary), precise(confidence)[..., None], precise(grad)
+        unary, confidence, inverse, x = ctx.saved_tensors
+        # what the unknowns of z, or of x, have in common does not matter for the couplings, and
+        # would hide their differences: it is taken from the inverse, in float64
+        level = inverse.mean(1, keepdim=True)
+        rest = inverse - level
+        averaging = (rest * precise(confidence)[:, None]).to(unary)
+        level, rest = level.to(unary), rest.to(unary)
         with full_precision(grad.device):
-            z = inverse @ g
-            x = inverse @ (c * b)
-            trust = (z * (b - x)).sum(-1)
-            # a common level of z or of x does not matter, and would hide their differences
-            products = (z - z.mean(1, keepdim=True)) @ (x - x.mean(1, keepdim=True)).mT
+            z = rest @ grad
+            products = z @ (averaging @ unary).mT
+            z += level @ grad
+            trust = torch.linalg.vecdot(z, unary - x)
         own = products.diagonal(dim1=1, dim2=2)
         pairs = (products + products.mT - own[:, :, None] - own[:, None]) / 2
-        return (c * z).to(unary), trust.to(unary), pairs.to(unary)
+        return confidence[..., None] * z, trust, pairs
 
 
 class _Eliminated(torch.autograd.Function):
