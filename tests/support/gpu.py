@@ -22,7 +22,7 @@ WAITING = {
     *(aten._unique2.default, aten.equal.default, aten.is_nonzero.default),
 }
 FACTORIES = ("zeros", "ones", "empty", "full", "eye", "arange", "tensor", "as_tensor", "linspace")
-FACTORIES += ("rand", "randn", "randint", "logspace")
+FACTORIES += ("rand", "randn", "randint", "randperm", "logspace")
 MIXING = {aten.copy_.default, aten._to_copy.default}
 
 
@@ -169,4 +169,6 @@ def simulated_gpu() -> Any:
         patch(Tensor, "to", _to)
         patch(Tensor, "cpu", lambda self: _moved(self, torch.device("cpu")))
         patch(Tensor, "cuda", lambda self: _moved(self, DEVICE))
+        # the shape that a tensor shows outside is fixed; those who call this use what it returns
+        patch(Tensor, "unsqueeze_", Tensor.unsqueeze)
         yield _waits
