@@ -1,7 +1,6 @@
 """A detector on a simulated GPU: no mixed devices, and how often its random fields wait."""
 
 import pytest
-import torch
 from detectron2.utils.events import EventStorage
 from torch.func import functional_call
 
