@@ -22,6 +22,7 @@ Image = NDArray[np.uint8]  # (H, W, 3), BGR
 LENGTH = 5  # frames of a clip
 MOST_FRAMES = 3000  # that are read of a video
 MOST_CLIPS = 240
+MOST_HELD_OUT = 8
 HELD_OUT = 0.15  # of the videos, or of the clips where there are few videos
 CUT = 30.0  # mean difference in grey levels of thumbnails: another shot
 QUALITY = 95  # of JPEG
@@ -84,6 +85,7 @@ def collect_clips(
                     (partial / name / f"{position}.jpg").write_bytes(jpeg)
                 groups[-1].append(name)
         train, held_out = _split(groups)
+        held_out = held_out[:: -(-len(held_out) // MOST_HELD_OUT)] if held_out else []
         if not train or not held_out:
             raise InputError(
                 f"the {len(videos)} videos have {len(train) + len(held_out)} clips of {LENGTH} "

@@ -27,8 +27,8 @@ from videogcrf_det.steady.stream import steady_clip
 
 OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
-CHECKS = 10  # looks at held-out clips, spread over the budget
-PATIENCE = 4  # of them without a gain, before it stops
+CHECKS = 5  # looks at held-out clips, spread over the budget
+PATIENCE = 2  # of them without a gain, before it stops
 
 
 @dataclass(frozen=True)
