@@ -1,10 +1,12 @@
 """Training and evaluation with detectron2's engine."""
 
 import argparse
+import contextlib
 import logging
 import os
+import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -342,8 +344,9 @@ class VideoTrainer(DefaultTrainer):
         for name, evaluator in zip(names, evaluators or [None] * len(names), strict=True):
             loader = cls.build_test_loader(cfg, name)
             evaluator = evaluator or cls.build_evaluator(cfg, name)
-            with measure_cost(getattr(model, "module", model)) as cost:
+            with measure_cost(getattr(model, "module", model)) as cost, _without_lazy_times():
                 results[name] = inference_on_dataset(model, loader, evaluator)
+            logger.info(cost.sentence())
             results[name].update(cls.further_results(cfg, model, name))
             if comm.is_main_process():
                 logger.info(f"Results for {name}:")
@@ -425,6 +428,22 @@ def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     if isinstance(model, ClipRCNN) and not cfg.MODEL.VIDEO_GCRF.FIELDS:
         return model
     return with_fields(cfg, model)
+
+
+@contextlib.contextmanager
+def _without_lazy_times() -> Iterator[None]:
+    """Leave out what detectron2 logs of the time that a call of a model takes: here it returns at
+    once, and the work is done while its results are read."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not re.search("pure compute time|Inference done|s / iter", record.getMessage())
+
+    log = logging.getLogger("detectron2.evaluation.evaluator")
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 def verify(cfg: CfgNode, results: dict[str, Any]) -> None:

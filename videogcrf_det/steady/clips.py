@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
+from videogcrf_det.progress import progress
 from videogcrf_det.video import open_video
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR
@@ -75,7 +76,7 @@ def collect_clips(
     most = max(2, -(-MOST_CLIPS // len(videos)))
     groups: list[list[str]] = []
     with atomic_folder(folder) as partial:
-        bar = tqdm(videos, desc="reading videos", unit="video", mininterval=1)
+        bar = progress(videos, desc="reading videos", unit="video", mininterval=1)
         for number, path in enumerate(bar):
             groups.append([])
             for index, frames in enumerate(_drawn(_clips_of(path, resize), most, rng)):

@@ -15,7 +15,6 @@ from detectron2.data import MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import GenericMask
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.classes import check_classes
@@ -23,6 +22,7 @@ from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.masks import mask_iou, match
+from videogcrf_det.progress import progress
 from videogcrf_det.video import VideoWriter, require_av
 from videogcrf_det.visualization.colours import ColourTracker, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
@@ -187,7 +187,7 @@ def write_videos(
         frames: list[Path] = []
         with VideoWriter(path, fps) as writer:
             drawn = draw_video(video.records, {"Prediction": video.detections}, class_names)
-            for panels in tqdm(
+            for panels in progress(
                 drawn, desc=video.name, total=len(video.records), unit="frame", leave=False
             ):
                 picture = side_by_side(list(panels.items()))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from video_tracking.davis import VOID, Record, read_ids, read_object_mask
 from video_tracking.measures import region_similarity
@@ -17,6 +16,7 @@ from videogcrf_det.data import load_videos
 from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.video import VideoWriter
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import tile
@@ -57,7 +57,7 @@ def compare_results(
         for sequence in chosen:
             _require(Path(folder, sequence), known[sequence])
     videos = []
-    for sequence in tqdm(chosen, desc="videos", unit="video", disable=None):
+    for sequence in progress(chosen, desc="videos", unit="video"):
         videos.append(Path(output, f"{sequence}.mp4"))
         with VideoWriter(videos[-1], fps) as writer:
             for objects in known[sequence]:

@@ -11,13 +11,13 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from numpy.typing import NDArray
 from tabulate import tabulate
-from tqdm import tqdm
 
 from video_tracking.davis import VOID, Record, read_object_mask
 from video_tracking.measures import PixelCounts, contour_accuracy, region_similarity, summary
 from video_tracking.results import merge_objects, write_ids
 from video_tracking.unaries import read_probability, unary_stem, write_unary
 from videogcrf_det.evaluation.frames import evaluated_frames
+from videogcrf_det.progress import progress
 from videogcrf_det.segmentation import write_evaluation
 
 Figures = dict[str, Any]
@@ -66,7 +66,9 @@ class TrackingEvaluator(DatasetEvaluator):
             sequences.setdefault(record["sequence"], []).append(record)
         objects: list[dict[str, float]] = []
         counts = PixelCounts(np.zeros(2, int), np.zeros(2, int))
-        for name, records in tqdm(sequences.items(), desc="J and F", unit="sequence", leave=False):
+        for name, records in progress(
+            sequences.items(), desc="J and F", unit="sequence", leave=False
+        ):
             found, pixels = self._sequence(name, records)
             if not found:
                 logger.warning(f"{name} has no annotated frame to measure but first and last")

@@ -13,12 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from video_tracking.davis import FilePath, Record
 from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 
 WHITE = 65535  # the grey of a probability of 1
 ADVICE = "write them with make_unaries.py, or as README.md says"
@@ -56,7 +56,7 @@ def read_probability(folder: FilePath, record: Record) -> NDArray[np.float32]:
 
 def check_unaries(folder: FilePath, records: Iterable[Record]) -> None:
     """Raise an InputError if a file is missing, or is not of its frame's size, by its header."""
-    for record in tqdm(list(records), desc="unaries", unit="frame", leave=False, disable=None):
+    for record in progress(list(records), desc="unaries", unit="frame", leave=False):
         path = find_unary(folder, record)
         shape = _open_scores(path).shape if path.suffix == ".npy" else _picture_shape(path)
         _check_shape(path, shape, record)
