@@ -62,6 +62,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # With MODEL.VIDEO_GCRF.FIELDS the backbone sees so many frames of a video at a time. 4 suits
     # GPUs; the frames of a camera come later by as many.
     cfg.TEST.FRAMES_PER_BATCH = 1
+    # Boxes, scores and masks of an object are averaged over so many frames, the newest among them;
+    # for detectors of single frames. To compare with: what people do without fields. 1: not.
+    cfg.TEST.DETECTION_WINDOW = 1
 
     # ---- fields for a detector that is there ----------------------------------------------------
     cfg.MODEL.VIDEO_GCRF = CN()

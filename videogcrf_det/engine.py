@@ -52,7 +52,7 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import VideoGCRF
-from videogcrf_det.modeling import ClipRCNN
+from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.modeling.video_model import with_fields
 
 logger = logging.getLogger("detectron2.evaluation")
@@ -425,7 +425,13 @@ def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     Models of single frames become a VideoModel.
     """
     model = load_model(cfg, resume)
-    if isinstance(model, ClipRCNN) and not cfg.MODEL.VIDEO_GCRF.FIELDS:
+    if isinstance(model.backbone, VideoGCRFBackbone) and cfg.MODEL.VIDEO_GCRF.FIELDS:
+        raise InputError(
+            "MODEL.VIDEO_GCRF.FIELDS are for a detector without random fields of its own: set "
+            f"MODEL.BACKBONE.NAME {cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME}"
+        )
+    plain = not cfg.MODEL.VIDEO_GCRF.FIELDS and cfg.TEST.DETECTION_WINDOW == 1
+    if isinstance(model, ClipRCNN) and plain:
         return model
     return with_fields(cfg, model)
 
