@@ -90,8 +90,7 @@ def build_cfg(
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
         raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
     check_keys(cfg, stock)
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
     if "://" in cfg.OUTPUT_DIR:
         raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
@@ -100,6 +99,11 @@ def build_cfg(
     use_own_data(cfg, opts, own_data)
     cfg.freeze()
     return cfg
+
+
+def _available(device: str) -> str:
+    """A device, or the CPU where there is no GPU."""
+    return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -152,8 +156,12 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """A model that takes clips."""
+        """A model, on the CPU where there is no GPU."""
         check_parts(cfg)
+        if _available(cfg.MODEL.DEVICE) != cfg.MODEL.DEVICE:  # a config that build_cfg did not make
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
         with built_from_config("a model"):
             return super().build_model(cfg)
 
@@ -296,8 +304,15 @@ class VideoTrainer(DefaultTrainer):
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         # AMPTrainer needs a GPU; bfloat16, which CPUs are fast in, needs no scaling of gradients
         on_cpu = self.cfg.MODEL.DEVICE == "cpu" and amp_precision(self.cfg) is not None
-        with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
-            super().run_step()
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
+                super().run_step()
+        except FloatingPointError as error:
+            raise InputError(
+                f"the training diverged ({' '.join(str(error).split())}): lower SOLVER.BASE_LR, "
+                f"which is {self.cfg.SOLVER.BASE_LR}, or set SOLVER.CLIP_GRADIENTS.ENABLED True; "
+                "--resume goes on with the last checkpoint"
+            ) from None
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import BAD_IMAGE
+from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
 from videogcrf_det.progress import progress

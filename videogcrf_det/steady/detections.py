@@ -1,8 +1,8 @@
 """A moving average of detections: what people do without fields, to compare with.
 
 Boxes, scores and masks of a track are averaged over the last frames, and a track that is missed
-keeps its average until it is out of the window, as in the ``DetectionsSmoother`` of ``supervision``,
-which averages boxes and scores.
+keeps its average until it is out of the window: as in the ``DetectionsSmoother`` of the library
+supervision, which averages boxes and scores.
 """
 
 from collections import deque

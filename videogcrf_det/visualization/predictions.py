@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import GenericMask
 from numpy.typing import NDArray
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.classes import check_classes
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
@@ -180,9 +180,10 @@ def write_videos(
     Raises:
         InputError: a frame cannot be read.
     """
-    written = []
+    written: list[VideoFiles] = []
+    taken: set[str] = set()
     for video in videos:
-        name = file_name(video.name)
+        name = unique_name(file_name(video.name), taken)
         path = Path(output_dir, f"{name}.mp4")
         frames: list[Path] = []
         with VideoWriter(path, fps) as writer:
@@ -201,6 +202,16 @@ def write_videos(
 def file_name(name: str) -> str:
     """The name of a video as one of a file."""
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "video"
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """A name that is not among those ``taken``, whatever the case of letters, and is then."""
+    number, result = 1, name
+    while result.lower() in taken:
+        number += 1
+        result = f"{name}_{number}"
+    taken.add(result.lower())
+    return result
 
 
 def draw_video(

@@ -20,7 +20,12 @@ from videogcrf_det.visualization.curves import draw_curves
 from videogcrf_det.visualization.figures import KINDS, Runs
 from videogcrf_det.visualization.films import Film, write_film
 from videogcrf_det.visualization.page import render
-from videogcrf_det.visualization.predictions import Record, check_options
+from videogcrf_det.visualization.predictions import (
+    Record,
+    check_options,
+    file_name,
+    unique_name,
+)
 from videogcrf_det.visualization.results_file import Results, confident_results
 from videogcrf_det.visualization.runs import Run, read_run
 
@@ -182,6 +187,8 @@ def _write_films(
     # the baseline comes first: what changes stands after it
     panels = {name: results[name] for name in reversed(results)}
     num_frames = sum(len(video["frames"]) for video in videos)
+    taken: set[str] = set()
+    names = [unique_name(file_name(video["video_name"]), taken) for video in videos]
     with progress(total=num_frames, desc="Videos", unit="frame") as bar:
         return [
             write_film(
@@ -189,6 +196,7 @@ def _write_films(
                 video,
                 panels,
                 class_names,
+                name=names[number],
                 stills={difference.frame for difference in shown if difference.video == number},
                 fps=fps,
                 progress=bar,

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
 
 from video_tracking.davis import VOID, Record, read_ids, read_object_mask
 from video_tracking.measures import region_similarity
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.davis_folder import image_header
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress

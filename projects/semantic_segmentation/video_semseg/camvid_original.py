@@ -10,7 +10,7 @@ from PIL import Image
 
 from video_semseg import camvid
 from video_semseg.label_maps import Size, save_image, told_if_not_writable
-from videogcrf_det.data.davis_folder import BAD_IMAGE
+from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress

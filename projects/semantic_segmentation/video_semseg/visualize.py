@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from pycocotools import mask as coco_mask
 
 from video_semseg.drawing import LabelMap, Palette, draw_labels, legend, palette_of
 from videogcrf_det.data import load_videos
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
