@@ -39,12 +39,12 @@ def test_what_can_be_read_of_a_cut_file_is_right_and_the_rest_is_named(suffix, s
     path = encode(tmp_path / f"a.{suffix}", "mpeg2video" if suffix == "ts" else "mpeg4")
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    try:
-        video = open_video(path)
-        means = [frame.image.mean() for frame in video]
-    except InputError as error:
-        assert "a." in str(error)
+    if suffix == "mp4":  # its index is at the end
+        with pytest.raises(InputError, match=r"a\.mp4"):
+            open_video(path)
         return
+    video = open_video(path)
+    means = [frame.image.mean() for frame in video]
     assert len(means) < FRAMES
     assert np.allclose(np.diff(means), 8, atol=4)
     assert suffix == "ts" or video.damage

@@ -36,6 +36,16 @@ def test_frames_and_masks_are_halved(root):
         assert abs(np.asarray(frame)[8:16, 14:26].astype(int) - 255).max() < 8
 
 
+def test_lists_of_paths_name_the_new_ones(root):
+    """As DAVIS-2016 has them: without, its smaller frames would have no list of sequences."""
+    lists = root / "ImageSets"
+    (lists / "48p").mkdir(parents=True)
+    (lists / "48p/val.txt").write_text("/JPEGImages/48p/walk/0.jpg /Annotations/48p/walk/0.png\n")
+    resize_davis(root, "48p", 24)
+    expected = "/JPEGImages/24p/walk/0.jpg /Annotations/24p/walk/0.png\n"
+    assert (lists / "24p/val.txt").read_text() == expected
+
+
 @pytest.mark.parametrize(
     ("source", "height", "message"),
     [("480p", 24, "no frames"), ("48p", 60, "has to be smaller"), ("48p", 3, "16 pixels or more")],

@@ -8,12 +8,13 @@ from PIL import Image
 
 from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_folder
+from videogcrf_det.files import atomic_folder, atomic_write
 from videogcrf_det.progress import progress
 
 
 def resize_davis(root: str | Path, source: str = "480p", height: int = 240) -> int:
-    """Write frames and masks of ``root`` at another height, as ``<height>p`` beside the others.
+    """Write frames and masks of ``root`` at another height, as ``<height>p`` beside the others,
+    and the lists ``ImageSets/<source>/*.txt`` of DAVIS-2016 anew.
 
     Widths keep their proportion. Frames are averaged over pixels, and saved as JPEG; a pixel of a
     mask is that of the nearest one, so that ids stay ids.
@@ -49,7 +50,16 @@ def resize_davis(root: str | Path, source: str = "480p", height: int = 240) -> i
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _resize(path, place, height, masks=kind == "Annotations")
                 count += 1
+    _write_lists(root, source, f"{height}p")
     return count
+
+
+def _write_lists(root: Path, source: str, target: str) -> None:
+    """The lists of DAVIS-2016, which name the paths of one resolution, for the new one."""
+    for path in sorted((root / "ImageSets" / source).glob("*.txt")):
+        text = path.read_text(encoding="utf-8-sig").replace(f"/{source}/", f"/{target}/")
+        with atomic_write(root / "ImageSets" / target / path.name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _resize(path: Path, place: Path, height: int, masks: bool) -> None:

@@ -11,10 +11,17 @@ from video_tracking import add_tracking_config
 from video_tracking.davis import VOID, read_object_mask
 from video_tracking.mappers import ObjectVideoMapper
 from video_tracking.provider import OnlineTracker, confident_labels
-from video_tracking.unaries import read_probability
 from video_tracking.write_unaries import make_unaries
 
-from tests.projects.instance_tracking.drawn import CONFIGS, HEIGHT, TINY, WIDTH, ball, picture
+from tests.projects.instance_tracking.drawn import (
+    CONFIGS,
+    HEIGHT,
+    TINY,
+    WIDTH,
+    ball,
+    picture,
+    read_probability,
+)
 from videogcrf_det.data import load_videos
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
