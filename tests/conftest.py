@@ -8,7 +8,12 @@ import signal
 import subprocess
 import sys
 
+# one thread, here and in the processes that tests start: they then take the same time on every
+# machine, whatever runs beside them. Read by libraries when they are loaded
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import setup_logger
 
@@ -77,7 +82,7 @@ def start(mini_root):
     """Run a Python command as a process: (exit code, stdout, stderr)."""
 
     def start(*words, **variables):
-        defaults = {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": mini_root.parent}
+        defaults = {"DETECTRON2_DATASETS": mini_root.parent}
         env = {**os.environ, **{k: str(v) for k, v in {**defaults, **variables}.items()}}
         done = subprocess.run(
             [sys.executable, *map(str, words)], env=env, capture_output=True, text=True, timeout=300
@@ -112,6 +117,11 @@ def damaged(mini_root, tmp_path):
     yield register
     for name in names:
         unregister(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import AMPTrainer, DefaultTrainer
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
 from tests.conftest import CONFIG
-from videogcrf_det import InputError
+from videogcrf_det import InputError, engine
 from videogcrf_det.config import gcrf_options
-from videogcrf_det.engine import VideoTrainer, build_cfg, load_model, run
+from videogcrf_det.engine import VideoTrainer, amp_precision, build_cfg, load_model, run
 
 SEGM = ("AP", "AP50", "AP75")
 
@@ -291,3 +291,65 @@ def test_clips_have_one_sampler(make_cfg):
     cfg = make_cfg("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler")
     with pytest.raises(InputError, match=r"SAMPLER_TRAIN RepeatFactor.*by TrainingSampler"):
         VideoTrainer(cfg)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_precision_of_mixed_precision(make_cfg):
+    def of(*opts):
+        return amp_precision(make_cfg(*opts))
+
+    enabled = ["SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION"]
+    assert of() is of("SOLVER.AMP.PRECISION", "bfloat16") is None
+    assert of(*enabled, "") is of(*enabled, "bfloat16") is torch.bfloat16
+    with pytest.raises(InputError, match=r"PRECISION 'tf32' is not known: use float16 or bfl"):
+        of(*enabled, "tf32")
+    with pytest.raises(InputError, match=r"PRECISION float16 takes scaled gradients.*bfloat16"):
+        of(*enabled, "float16")
+    on_gpu = make_cfg(*enabled, "")
+    on_gpu.defrost()
+    on_gpu.MODEL.DEVICE = "cuda"
+    assert amp_precision(on_gpu) is torch.float16
+    on_gpu.SOLVER.AMP.PRECISION = "bfloat16"
+    assert amp_precision(on_gpu) is torch.bfloat16
+
+
+def test_mixed_precision_goes_on_where_another_device_stopped(make_cfg):
+    """On a GPU from a checkpoint of a CPU, which has no scale of gradients, and back."""
+    on_cpu, on_gpu = (VideoTrainer(make_cfg("SOLVER.AMP.ENABLED", True)) for _ in range(2))
+    parts = on_gpu.model, on_gpu._trainer.data_loader, on_gpu._trainer.optimizer
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    on_gpu._trainer = AMPTrainer(*parts, grad_scaler=scaler)
+    for trainer in (on_cpu, on_gpu):
+        trainer.iter = trainer._trainer.iter = 7
+    saved = on_gpu.state_dict()
+    assert saved["_trainer"]["grad_scaler"]
+    on_cpu.load_state_dict(saved)
+    for without in (on_cpu.state_dict(), {**saved, "_trainer": {**saved["_trainer"]}}):
+        without["_trainer"]["grad_scaler"] = {}  # as bfloat16 leaves it
+        on_gpu.load_state_dict(without)
+        del without["_trainer"]["grad_scaler"]
+        on_gpu.load_state_dict(without)
+        assert on_gpu.iter == 7
+        assert scaler.get_scale() == 64
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+def test_parameters_without_gradients_are_known_to_several_processes(
+    make_cfg, monkeypatch, coupled
+):
+    """A decay of couplings that there are not: DistributedDataParallel would wait for it."""
+    asked = []
+
+    def create(model, *, find_unused_parameters, **_):
+        asked.append(find_unused_parameters)
+        return model
+
+    monkeypatch.setattr(engine, "create_ddp_model", create)
+    field = ["DISTANCE_DECAY", 2.0, "LEARN_DISTANCE_DECAY", True, "COUPLED", coupled]
+    words = [f"MODEL.VIDEO_GCRF.{word}" if i % 2 == 0 else word for i, word in enumerate(field)]
+    trainer = VideoTrainer(make_cfg(*words))
+    with EventStorage():
+        trainer.iter = 0
+        trainer.run_step()
+    idle = [n for n, p in trainer.model.named_parameters() if p.requires_grad and p.grad is None]
+    assert asked == [bool(idle)] == [not coupled]

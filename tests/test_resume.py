@@ -1,4 +1,5 @@
-"""A training that is killed and resumed ends where an uninterrupted one ends."""
+"""A training that is killed and resumed ends where an uninterrupted one ends, bit by bit: on one
+machine, with as many threads."""
 
 import json
 import signal

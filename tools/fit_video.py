@@ -14,10 +14,9 @@ has the rest.
 """
 
 
-def main() -> None:
-    from videogcrf_det.steady.detector import load_detector
-    from videogcrf_det.steady.fit import OBJECTIVES, FitOptions
-    from videogcrf_det.steady.fit_video import fit_video, write_moving_average
+def argument_parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    from videogcrf_det.steady.fit import OBJECTIVES
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,7 +63,15 @@ def main() -> None:
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, default=[], help="config overrides, KEY VALUE, at the end"
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    from videogcrf_det.steady.detector import load_detector
+    from videogcrf_det.steady.fit import FitOptions
+    from videogcrf_det.steady.fit_video import fit_video, write_moving_average
+
+    args = argument_parser().parse_args()
     minutes = 5.0 if args.iterations is None and args.minutes is None else args.minutes
     options = FitOptions(args.iterations, minutes, objective=args.objective, motion=args.motion)
     detector = load_detector(args.config_file, args.weights, args.opts)

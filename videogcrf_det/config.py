@@ -45,6 +45,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # The learning rate of the weights of VideoGCRFs, in units of SOLVER.BASE_LR: they are new where
     # all others are pretrained. 10.0, for one.
     cfg.SOLVER.VIDEO_GCRF_LR_FACTOR = 1.0
+    # What SOLVER.AMP.ENABLED computes in, "float16" or "bfloat16", on a GPU with a detectron2 after
+    # 0.6. "": float16 on a GPU, bfloat16 on a CPU, which does nothing else.
+    cfg.SOLVER.AMP.PRECISION = ""
 
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
     # and averages the features of frames that several windows cover.
@@ -59,6 +62,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # With MODEL.VIDEO_GCRF.FIELDS the backbone sees so many frames of a video at a time. 4 suits
     # GPUs; the frames of a camera come later by as many.
     cfg.TEST.FRAMES_PER_BATCH = 1
+    # Boxes, scores and masks of an object are averaged over so many frames, the newest among them;
+    # for detectors of single frames. To compare with: what people do without fields. 1: not.
+    cfg.TEST.DETECTION_WINDOW = 1
 
     # ---- fields for a detector that is there ----------------------------------------------------
     cfg.MODEL.VIDEO_GCRF = CN()
@@ -118,10 +124,12 @@ def add_videogcrf_config(cfg: CN) -> None:
     # detector that is not to change otherwise, in less time.
     cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR = False
     # False: no position sees another one, with the same layers and as many weights, which scale the
-    # features of each instead; with "average" by nothing at first. For comparisons that ask what couplings are worth.
+    # features of each instead ("average" by nothing at first). For comparisons that ask what
+    # couplings are worth.
     cfg.MODEL.VIDEO_GCRF.COUPLED = True
     # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
-    # paper. "auto": the direct one, unless the shapes of the system favour the other.
+    # paper. "auto": the direct one, unless the shapes of the system favour the other. PAIRWISE
+    # "difference" has an exact solver of its own, but for "cg" with more than 256 unknowns a clip.
     cfg.MODEL.VIDEO_GCRF.SOLVER = "auto"
     # A system counts as solved at this relative residual.
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
@@ -170,7 +178,7 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def wrong_options_named() -> Iterator[None]:
-    """Have what random fields say of its arguments name the part of the config that they come from."""
+    """Have what a random field says of its arguments name the part of the config."""
     try:
         yield
     except InputError:

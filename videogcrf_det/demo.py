@@ -61,6 +61,10 @@ def run_demo(
     check_paths(source, output, max_frames)
     if json_file is not None and Path(json_file).is_dir():
         raise InputError(f"--json {json_file} is a folder: name a file")
+    if json_file is not None:
+        for option, path in (("--output", output), ("--input", source)):
+            if Path(json_file).resolve() == Path(path).resolve():
+                raise InputError(f"--json {json_file} is {option} as well: name another file")
     if not cfg.MODEL.MASK_ON:
         raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
     video = open_video(source, fps)

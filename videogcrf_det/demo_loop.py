@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.streams import in_step
 from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
 from videogcrf_det.visualization.overlay import Picture
@@ -80,7 +81,7 @@ def write_predictions(
     """
     total = min(filter(None, (video.num_frames, max_frames)), default=None)
     found = predict_in_step(islice(video, max_frames), predictors)
-    bar = tqdm(found, desc=video.name, total=total, unit=" frames", bar_format=BAR)
+    bar = progress(found, desc=video.name, total=total, unit=" frames", bar_format=BAR, delay=0)
     keep = contextlib.nullcontext(lambda *_: None) if keep is None else keep
     count = 0
     with _noting_interrupts(output) as interrupted:

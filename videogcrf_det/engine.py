@@ -1,10 +1,12 @@
 """Training and evaluation with detectron2's engine."""
 
 import argparse
+import contextlib
 import logging
 import os
+import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,13 @@ from videogcrf_det.data.own_data import data_options, use_own_data
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
-from videogcrf_det.gcrf import VideoGCRF
-from videogcrf_det.modeling import ClipRCNN
+from videogcrf_det.gcrf import RandomField, VideoGCRF
+from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.modeling.video_model import with_fields
 
 logger = logging.getLogger("detectron2.evaluation")
 OPTIMIZERS = ("SGD", "AdamW")
+AMP_PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def build_cfg(
@@ -87,8 +90,7 @@ def build_cfg(
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
         raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
     check_keys(cfg, stock)
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
     if "://" in cfg.OUTPUT_DIR:
         raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} is an address, where files cannot be renamed: name a "
@@ -97,6 +99,11 @@ def build_cfg(
     use_own_data(cfg, opts, own_data)
     cfg.freeze()
     return cfg
+
+
+def _available(device: str) -> str:
+    """A device, or the CPU where there is no GPU."""
+    return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -127,10 +134,18 @@ class VideoTrainer(DefaultTrainer):
             model,
             broadcast_buffers=False,
             device_ids=device_ids,
-            find_unused_parameters=getattr(model, "has_unread_features", False),
+            find_unused_parameters=getattr(model, "has_unread_features", False)
+            or any(_has_idle_decay(module) for module in model.modules()),
         )
-        trainer = AMPTrainer if cfg.SOLVER.AMP.ENABLED and device_ids else SimpleTrainer
-        self._trainer = trainer(model, data_loader, optimizer)
+        precision = amp_precision(cfg)
+        if precision and device_ids:
+            self._trainer = AMPTrainer(model, data_loader, optimizer)
+            # bfloat16 has the range of float32: nothing is to be scaled
+            scaled = precision == torch.float16
+            self._trainer.grad_scaler = torch.amp.GradScaler("cuda", enabled=scaled)
+            self._trainer.precision = precision
+        else:
+            self._trainer = SimpleTrainer(model, data_loader, optimizer)
         with built_from_config("a schedule of learning rates"):
             self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ClipCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
@@ -141,8 +156,12 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """A model that takes clips."""
+        """A model, on the CPU where there is no GPU."""
         check_parts(cfg)
+        if _available(cfg.MODEL.DEVICE) != cfg.MODEL.DEVICE:  # a config that build_cfg did not make
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
         with built_from_config("a model"):
             return super().build_model(cfg)
 
@@ -199,7 +218,11 @@ class VideoTrainer(DefaultTrainer):
         try:
             check_optimizer(state_dict["_trainer"]["optimizer"], self._trainer.optimizer)
             TrainerBase.load_state_dict(self, state_dict)
-            self._trainer.load_state_dict(state_dict["_trainer"])
+            state = dict(state_dict["_trainer"])
+            if isinstance(self._trainer, AMPTrainer) and not state.get("grad_scaler"):
+                # of a training on a CPU, or in another precision: scaling starts anew
+                state["grad_scaler"] = self._trainer.grad_scaler.state_dict()
+            self._trainer.load_state_dict(state)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = str(error) if isinstance(error, InputError) else f"of it, {error!r} is wrong"
             raise InputError(
@@ -280,9 +303,16 @@ class VideoTrainer(DefaultTrainer):
             seeds = np.random.SeedSequence([self.cfg.SEED, self.iter, comm.get_rank()])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         # AMPTrainer needs a GPU; bfloat16, which CPUs are fast in, needs no scaling of gradients
-        on_cpu = self.cfg.SOLVER.AMP.ENABLED and self.cfg.MODEL.DEVICE == "cpu"
-        with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
-            super().run_step()
+        on_cpu = self.cfg.MODEL.DEVICE == "cpu" and amp_precision(self.cfg) is not None
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
+                super().run_step()
+        except FloatingPointError as error:
+            raise InputError(
+                f"the training diverged ({' '.join(str(error).split())}): lower SOLVER.BASE_LR, "
+                f"which is {self.cfg.SOLVER.BASE_LR}, or set SOLVER.CLIP_GRADIENTS.ENABLED True; "
+                "--resume goes on with the last checkpoint"
+            ) from None
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
@@ -329,8 +359,9 @@ class VideoTrainer(DefaultTrainer):
         for name, evaluator in zip(names, evaluators or [None] * len(names), strict=True):
             loader = cls.build_test_loader(cfg, name)
             evaluator = evaluator or cls.build_evaluator(cfg, name)
-            with measure_cost(getattr(model, "module", model)) as cost:
+            with measure_cost(getattr(model, "module", model)) as cost, _without_lazy_times():
                 results[name] = inference_on_dataset(model, loader, evaluator)
+            logger.info(cost.sentence())
             results[name].update(cls.further_results(cfg, model, name))
             if comm.is_main_process():
                 logger.info(f"Results for {name}:")
@@ -351,6 +382,35 @@ class VideoTrainer(DefaultTrainer):
     def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
         """Results by task of what no evaluator sees; empty but in the main process."""
         return {}
+
+
+def amp_precision(cfg: CfgNode) -> torch.dtype | None:
+    """What SOLVER.AMP computes in; None: it is switched off.
+
+    Raises:
+        InputError: there is no such precision on MODEL.DEVICE.
+    """
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    on_cpu = cfg.MODEL.DEVICE == "cpu"
+    name = cfg.SOLVER.AMP.PRECISION or ("bfloat16" if on_cpu else "float16")
+    if name not in AMP_PRECISIONS:
+        known = " or ".join(AMP_PRECISIONS)
+        raise InputError(f"SOLVER.AMP.PRECISION {name!r} is not known: use {known}")
+    if on_cpu and name == "float16":
+        raise InputError(
+            "SOLVER.AMP.PRECISION float16 takes scaled gradients, which there are on GPUs alone: "
+            "on a CPU, use bfloat16"
+        )
+    return AMP_PRECISIONS[name]
+
+
+def _has_idle_decay(module: nn.Module) -> bool:
+    """Whether a decay of couplings is to be learnt that no coupling depends on."""
+    if not isinstance(module, RandomField):
+        return False
+    learned = isinstance(module.log_distance_decay, nn.Parameter)
+    return learned and (not module.coupled or getattr(module, "temporal", None) is None)
 
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
@@ -381,9 +441,31 @@ def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     Models of single frames become a VideoModel.
     """
     model = load_model(cfg, resume)
-    if isinstance(model, ClipRCNN) and not cfg.MODEL.VIDEO_GCRF.FIELDS:
+    if isinstance(model.backbone, VideoGCRFBackbone) and cfg.MODEL.VIDEO_GCRF.FIELDS:
+        raise InputError(
+            "MODEL.VIDEO_GCRF.FIELDS are for a detector without random fields of its own: set "
+            f"MODEL.BACKBONE.NAME {cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME}"
+        )
+    plain = not cfg.MODEL.VIDEO_GCRF.FIELDS and cfg.TEST.DETECTION_WINDOW == 1
+    if isinstance(model, ClipRCNN) and plain:
         return model
     return with_fields(cfg, model)
+
+
+@contextlib.contextmanager
+def _without_lazy_times() -> Iterator[None]:
+    """Leave out what detectron2 logs of the time that a call of a model takes: here it returns at
+    once, and the work is done while its results are read."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not re.search("pure compute time|Inference done|s / iter", record.getMessage())
+
+    log = logging.getLogger("detectron2.evaluation.evaluator")
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 def verify(cfg: CfgNode, results: dict[str, Any]) -> None:

@@ -67,7 +67,8 @@ class FramePredictor:
         waiting: deque[NDArray[np.uint8]] = deque()
 
         def inputs() -> Iterator[dict[str, Any]]:
-            for frame in frames:
+            for number, frame in enumerate(frames):
+                check_frame(frame, number)
                 waiting.append(frame)
                 yield model_input(self.cfg, frame)
 
@@ -116,6 +117,31 @@ class VideoPredictor(FramePredictor):
                     "instances: use one that does, such as GeneralizedRCNN"
                 )
             yield Prediction(frame, output["instances"].to("cpu"))
+
+
+def check_frame(frame: Any, number: int) -> None:
+    """Raise InputError unless a frame is (H, W, 3) uint8, with how to make it that."""
+    if frame is None:
+        raise InputError(
+            f"frame {number} is None, which OpenCV gives for what it cannot read: check the path"
+        )
+    if not isinstance(frame, np.ndarray):
+        raise InputError(
+            f"frame {number} is a {type(frame).__name__}: give a NumPy array (H, W, 3), uint8, BGR"
+        )
+    cures = {
+        (2, None): "cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)",
+        (3, 1): "cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)",
+        (3, 4): "cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR)",
+    }
+    key = frame.ndim, frame.shape[2] if frame.ndim == 3 else None
+    if key in cures:
+        raise InputError(f"frame {number} has the shape {frame.shape}: give {cures[key]}")
+    if key != (3, 3) or not frame.size:
+        raise InputError(f"frame {number} has the shape {frame.shape}: give (H, W, 3), BGR")
+    if frame.dtype != np.uint8:
+        scale = "(255 * frame).astype(np.uint8)" if frame.dtype.kind == "f" else "8 bits a channel"
+        raise InputError(f"frame {number} is of {frame.dtype}, not uint8: give {scale}")
 
 
 def model_input(cfg: CfgNode, frame: NDArray[np.uint8]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def test_a_training_that_cannot_go_on_says_why(trained, tmp_path):
     """One training and what may be changed before ``--resume``."""
     more = [*trained, "SOLVER.MAX_ITER", "4"]
     for opts, message in [
-        (["MODEL.ROI_HEADS.NUM_CLASSES", "4"], "shape"),
+        (["MODEL.ROI_HEADS.NUM_CLASSES", "4"], "NUM_CLASSES is 4"),
         (["SOLVER.OPTIMIZER", "AdamW"], r"SOLVER\.OPTIMIZER was SGD, and is AdamW"),
         (["MODEL.VIDEO_GCRF.FREEZE_DETECTOR", "True"], "FREEZE_DETECTOR"),
         (["MODEL.FPN.OUT_CHANNELS", "32"], "shape|another architecture"),

@@ -102,6 +102,28 @@ def test_median_and_spread():
     assert (times.median, times.spread) == (2.0, 1.0)
 
 
+def test_the_device_that_is_named_is_the_one_that_is_timed(monkeypatch):
+    """And not the first of its kind."""
+    device, asked = torch.device("cuda:1"), []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            asked.append(stream)
+
+        def elapsed_time(self, other):
+            return 1500.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
+    times = take_turns({"one": lambda lap: lap("forward")}, 1, device, patience=9)
+    assert times["one"]["forward"].samples[-1] == 1.5
+    assert set(asked) == {device}
+
+
 def test_memory_is_that_of_the_results_at_least():
     case = (8, 4, 160_000, "fc", "cpu")  # D 16, N 20000, C 32
     system = growing_system(*case)

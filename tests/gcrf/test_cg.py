@@ -152,7 +152,7 @@ def test_gives_up_after_max_iters():
         return product_with(matrix)(p)
 
     result = conjugate_gradient(counted, rhs, rtol=1e-10, max_iters=3)
-    assert calls == 3
+    assert calls == 3 + 1  # the residual is measured
     assert not result.converged.any()
     assert torch.equal(result.num_iters, torch.full((2, 3), 3))
     residual = column_norms(rhs - product_with(matrix)(result.solution))
@@ -218,3 +218,17 @@ def test_scale_of_the_right_hand_side(scale):
     scaled = conjugate_gradient(product_with(matrix), rhs * scale)
     torch.testing.assert_close(scaled.solution / scale, unit.solution, rtol=1e-3, atol=1e-4)
     assert scaled.converged.all()
+
+
+def test_the_residual_is_measured():
+    """In float32 the one that is updated says 1e-5, and the true one stays above 1e-4."""
+    vectors, _ = torch.linalg.qr(randn(1, 60, 60))
+    matrix = (vectors * torch.logspace(0, 4, 60, dtype=torch.double)) @ vectors.mT
+    rhs = randn(1, 3, 20, 4).float()
+    result = conjugate_gradient(product_with(matrix.float()), rhs, rtol=1e-5)
+    true = column_norms(rhs.double() - product_with(matrix)(result.solution.double()))
+    relative = true / column_norms(rhs.double())
+    assert (result.num_iters < 1000).all()
+    assert relative.max() > 1e-4
+    assert not result.converged.all()
+    torch.testing.assert_close(result.residual_norm.double(), true, rtol=0.5, atol=0)

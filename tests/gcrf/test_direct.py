@@ -405,7 +405,7 @@ def test_inside_a_checkpoint(self_coupling, use_reentrant):
     )
     (x * weight).sum().backward()
     for a, b in zip(plain, again, strict=True):
-        assert torch.equal(a.grad, b.grad)
+        torch.testing.assert_close(a.grad, b.grad)
 
 
 class Coupled(nn.Module):
@@ -438,7 +438,8 @@ def test_inside_a_compiled_module():
 
 
 @pytest.mark.parametrize("neighbourhood", ["fc", "2"])
-def test_the_number_of_threads_changes_nothing(neighbourhood):
+def test_the_number_of_threads_changes_rounding_alone(neighbourhood):
+    """Libraries promise no more. Of lam's gradient, a sum over everything, little is left."""
     problem = random_problem(
         3, neighbourhood, batch=1, size=3000, columns=40, spatial_dim=64, temporal_dim=64, lam=99.0
     )
@@ -453,8 +454,12 @@ def test_the_number_of_threads_changes_nothing(neighbourhood):
             results.append([x, *grads])
     finally:
         torch.set_num_threads(before)
-    for a, b in zip(*results, strict=True):
-        assert torch.equal(a, b)
+    allowed = [1e-6] * 5 + [3e-5]  # lam comes last
+    for one, two, limit in zip(*results, allowed, strict=True):
+        assert error(two, one.double()) <= limit
+    exact = gradients(in_float32(problem), weight.float().double(), solver="direct")
+    for found, expected, limit in zip(results[0][1:], exact, allowed[1:], strict=True):
+        assert error(found, expected) <= 2 * limit
 
 
 # --- which solver, and at what cost --------------------------------------------------------------
@@ -484,9 +489,9 @@ def test_when_the_direct_solver_is_cheaper(num_frames, size, dim, columns, dista
 @pytest.mark.parametrize(
     ("solver", "options", "used"),
     [
-        ("auto", {"size": 60, "columns": 16}, "factorise"),
+        ("auto", {"size": 60, "columns": 16}, "factorise_and_solve"),
         ("auto", {"size": 20, "columns": 1, "spatial_dim": 128}, "conjugate_gradient"),
-        ("direct", {"size": 20, "columns": 1, "spatial_dim": 128}, "factorise"),
+        ("direct", {"size": 20, "columns": 1, "spatial_dim": 128}, "factorise_and_solve"),
         ("cg", {"size": 60, "columns": 16}, "conjugate_gradient"),
     ],
 )
@@ -495,9 +500,9 @@ def test_solver_that_is_used(monkeypatch, solver, options, used):
     operator = operator_of(problem)
     cheaper = is_cheaper(operator, coupling_root(operator.coupling), problem.unary.shape[-1])
     if solver == "auto":
-        assert cheaper == (used == "factorise")
+        assert cheaper == (used == "factorise_and_solve")
     called = []
-    for name in ("factorise", "conjugate_gradient"):
+    for name in ("factorise_and_solve", "conjugate_gradient"):
         original = getattr(inference, name)
 
         def counted(*args, _name=name, _original=original, **kwargs):
@@ -508,7 +513,7 @@ def test_solver_that_is_used(monkeypatch, solver, options, used):
     unary, *others = leaves(problem)
     gcrf_inference(unary, *others, solver=solver, max_iters=1000).sum().backward()
     # the factors serve the backward pass too
-    assert called == ([used] if used == "factorise" else [used] * 2)
+    assert called == ([used] if used == "factorise_and_solve" else [used] * 2)
 
 
 def matmul_flops(num_frames, neighbourhood):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from videogcrf_det.gcrf import VideoGCRF, temporal_coupling
+from videogcrf_det.gcrf import ProductField, temporal_coupling
 from videogcrf_det.gcrf.pairwise import pairwise_loss, pairwise_objective
 
 PAIRS, DIM, LABELS = 7, 5, 3
@@ -121,12 +121,12 @@ def test_nothing_is_annotated():
 def test_the_layer_learns_from_where_it_starts():
     """Were it not for what embeddings have in common at first, they would hardly move."""
     torch.manual_seed(0)
-    module = VideoGCRF(LABELS, layout="per_label", num_labels=LABELS, spatial_dim=0, num_convs=0)
+    module = ProductField(LABELS, num_labels=LABELS, spatial_dim=0, num_convs=0)
     labels = torch.randint(0, LABELS, (3, 6, 6))
     features = torch.nn.functional.one_hot(labels, LABELS).permute(0, 3, 1, 2).float()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
     for _ in range(40):
-        embeddings = module.embeddings(features, scaled=False)[1]
+        embeddings = module.embed(features, torch.ones(3, 1, 6, 6), scaled=False)[1]
         found = pairwise_objective(embeddings, labels.flatten(1), 200, module.coupling(3))
         optimizer.zero_grad()
         found.loss.backward()

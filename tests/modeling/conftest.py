@@ -59,16 +59,16 @@ def make_clip():
 
 @pytest.fixture
 def equal_detections():
-    """Whether two lists of outputs hold the same detections, bit by bit, at least one of them."""
+    """Whether two lists of outputs hold the same detections but for rounding, and at least one."""
 
     def equal(first, second):
         pairs = [(a["instances"], b["instances"]) for a, b in zip(first, second, strict=True)]
         assert any(len(a) for a, _ in pairs), "nothing was detected: the comparison is empty"
         return all(
             len(a) == len(b)
-            and torch.equal(a.pred_boxes.tensor, b.pred_boxes.tensor)
-            and torch.equal(a.scores, b.scores)
-            and torch.equal(a.pred_masks, b.pred_masks)
+            and torch.allclose(a.pred_boxes.tensor, b.pred_boxes.tensor, rtol=0, atol=1e-3)
+            and torch.allclose(a.scores, b.scores, rtol=0, atol=1e-5)
+            and (a.pred_masks != b.pred_masks).float().mean() <= 1e-3
             for a, b in pairs
         )
 

@@ -43,7 +43,7 @@ def test_losses_start_as_those_of_the_stock_detector(make_detector, make_clip):
         losses = ours(clips)
     assert losses.keys() == expected.keys()
     for name, loss in losses.items():
-        assert torch.equal(loss, expected[name]), name
+        assert loss.item() == pytest.approx(expected[name].item(), rel=1e-5), name
 
 
 def test_clips_of_a_batch_do_not_touch_each_other(make_detector, make_clip, equal_detections):
@@ -71,19 +71,20 @@ def test_neighbours_change_detections_only_within_the_temporal_context(make_dete
     clip["frames"][0]["image"] = make_clip(1, seed=5)["frames"][0]["image"]
     after = model([clip])[0]
     changed = [
-        not torch.equal(a["instances"].scores, b["instances"].scores)
+        len(a["instances"]) != len(b["instances"])
+        or not torch.allclose(a["instances"].scores, b["instances"].scores, rtol=1e-5)
         for a, b in zip(before, after, strict=True)
     ]
     assert changed == [True, True, True, False, False, False, False]
 
 
-DIFFERENCE = [
-    *("MODEL.VIDEO_GCRF.PAIRWISE", "difference", "MODEL.VIDEO_GCRF.SPATIAL_DIM", 0),
+AVERAGE = [
+    *("MODEL.VIDEO_GCRF.PAIRWISE", "average", "MODEL.VIDEO_GCRF.SPATIAL_DIM", 0),
     *("MODEL.VIDEO_GCRF.TEMPORAL_DIM", 8, "MODEL.VIDEO_GCRF.BLOCK_SIZE", 3),
 ]
 
 
-@pytest.mark.parametrize(("pairwise", "tolerance"), [([], 1e-4), (DIFFERENCE, 1e-3)])
+@pytest.mark.parametrize(("pairwise", "tolerance"), [([], 1e-4), (AVERAGE, 1e-3)])
 def test_whole_video_inference_is_the_average_over_windows(
     make_detector, make_clip, pairwise, tolerance
 ):

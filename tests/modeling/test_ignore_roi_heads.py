@@ -286,7 +286,7 @@ def test_frames_without_foreground_have_no_mask_loss():
     somebody = foreground([PIXELS], [mask_of((2, 2, 4, 6))], region)
     logits = random_logits(1)
     alone = masked_loss(logits, [somebody])
-    assert torch.equal(masked_loss(logits, [with_region, somebody, nobody]), alone)
+    torch.testing.assert_close(masked_loss(logits, [with_region, somebody, nobody]), alone)
     nothing = random_logits(0)
     loss = masked_loss(nothing, [with_region, nobody])
     loss.backward()

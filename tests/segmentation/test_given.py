@@ -50,7 +50,7 @@ def segment(model, clip):
 
 def silence(model):
     """Embeddings of zero couple nothing."""
-    for branch in (model.crf.spatial, model.crf.temporal):
+    for branch in (model.crf.field.spatial, model.crf.field.temporal):
         for parameter in branch.embed.parameters():
             torch.nn.init.zeros_(parameter)
 

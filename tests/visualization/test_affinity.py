@@ -52,7 +52,8 @@ class Patches(Backbone):
 def random_backbone(**options):
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 6, kernel_size=STRIDE, stride=STRIDE)
-    options = {"spatial_dim": 4, "temporal_dim": 3, "conv_dim": 4, **options}
+    sizes = {} if options.get("pairwise") == "average" else {"spatial_dim": 4, "temporal_dim": 3}
+    options = {**sizes, "conv_dim": 4, **options}
     backbone = VideoGCRFBackbone(Patches(conv), ["patches"], **options).requires_grad_(False)
     for name, parameter in backbone.gcrf.named_parameters():
         if "log" not in name:
@@ -118,16 +119,16 @@ def test_couplings_are_those_of_the_inference(options):
         np.testing.assert_allclose(affinity.influence.ravel(), influence, atol=1e-5)
 
 
-DIFFERENCE = {
-    "pairwise": "difference",
-    "spatial_dim": 0,
+AVERAGE = {
+    "pairwise": "average",
+    "dim": 4,
     "block_size": 3,
     "neighbourhood": "2",
     "lam": 0.3,
 }
 
 
-@pytest.mark.parametrize("options", [{"neighbourhood": "2", "lam": 0.3}, DIFFERENCE])
+@pytest.mark.parametrize("options", [{"neighbourhood": "2", "lam": 0.3}, AVERAGE])
 def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
     backbone = random_backbone(fusion="replace", solver="direct", **options)
     images = random_images()
@@ -145,7 +146,7 @@ def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
 
 
 def test_couplings_of_differences():
-    backbone = random_backbone(**DIFFERENCE)
+    backbone = random_backbone(**AVERAGE)
     images = random_images()
     maps = backbone.embeddings(backbone.bottom_up(images.tensor), images.image_sizes)["patches"]
     temporal = maps[1].numpy()
@@ -187,7 +188,7 @@ def test_embeddings_of_colours_find_the_object_in_every_frame():
         temporal_dim=6,
         num_convs=0,
     ).requires_grad_(False)
-    for branch in (backbone.gcrf["patches"].spatial, backbone.gcrf["patches"].temporal):
+    for branch in (backbone.gcrf["patches"].field.spatial, backbone.gcrf["patches"].field.temporal):
         branch.embed.weight.copy_(torch.eye(6)[:, :, None, None])
     images = torch.zeros(3, 3, 48, 80)
     images[:, 1] = 1

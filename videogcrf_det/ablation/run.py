@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from videogcrf_det.ablation.results import Results, read_outcome
 from videogcrf_det.ablation.runs import Run, execute, plan_runs
 from videogcrf_det.ablation.schema import check_opts
 from videogcrf_det.ablation.table_file import Table, load_table
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 
 
 def run_ablation(
@@ -165,13 +164,13 @@ def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[R
         those that failed.
     """
     failed = []
-    with tqdm(due, unit="run", disable=not due) as progress:
-        for run in progress:
-            progress.set_description(str(run))
+    with progress(due, unit="run", disable=not due) as bar:
+        for run in bar:
+            bar.set_description(str(run))
             start = time.perf_counter()
             with run.claimed() as claim:
                 if claim is None:
-                    progress.write(f"{run}: another process is at it")
+                    bar.write(f"{run}: another process is at it")
                     continue
                 if run.state == "done":  # by another process, meanwhile
                     continue
@@ -181,9 +180,9 @@ def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[R
                 value = read_outcome(run, table.columns).values.get(column.heading)
                 figure = f": {column.heading} {value:{column.format}}" if value is not None else ""
                 minutes = (time.perf_counter() - start) / 60
-                progress.write(f"{run}{figure}, {minutes:.1f} min")
+                bar.write(f"{run}{figure}, {minutes:.1f} min")
                 write()
             else:
                 failed.append(run)
-                progress.write(f"{run}: failed, {error}")
+                bar.write(f"{run}: failed, {error}")
     return failed

@@ -75,10 +75,11 @@ def growing_system(shrink: int, frames: int, cells: int, neighbourhood: str, dev
 
 def _allocated(system: System) -> int:
     """Bytes that forward and backward allocate on a GPU."""
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    device = system.unary.device
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     ours(system, "direct", RESIDUAL)(lambda _: None)
-    return torch.cuda.max_memory_allocated() - before
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def resident_memory(*case: Any) -> int | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from videogcrf_det.benchmark.growth import growth
 from videogcrf_det.benchmark.report import write_report
@@ -24,6 +23,7 @@ from videogcrf_det.benchmark.suites import (
     limit,
 )
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 
 SUITES = {
     "last_layer": last_layer,
@@ -68,8 +68,8 @@ def run_benchmark(
     results = _earlier(path)
     paths: list[Path] = []
     for name in only or SUITES:
-        with tqdm(desc=f"{name:14}", unit=" runs") as progress:
-            suite = SUITES[name](dataclasses.replace(options, on_run=progress.update))
+        with progress(desc=f"{name:14}", unit=" runs") as bar:
+            suite = SUITES[name](dataclasses.replace(options, on_run=bar.update))
             rows = list(suite)
         results[name] = {"machine": describe(device, command), "rows": rows}
         ordered = {key: results[key] for key in SUITES if key in results}

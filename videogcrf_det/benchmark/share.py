@@ -117,7 +117,7 @@ def _clock(model: nn.Module, device: torch.device) -> dict[str, float]:
 
     def now() -> float:
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         return time.perf_counter()
 
     def timed(method: Callable[..., Any], parts: Sequence[str]) -> Callable[..., Any]:

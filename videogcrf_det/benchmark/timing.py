@@ -69,12 +69,12 @@ def _run(candidate: Candidate, device: torch.device) -> dict[str, float]:
 
         def mark(name: str) -> None:
             events[name] = torch.cuda.Event(enable_timing=True)
-            events[name].record()
+            events[name].record(torch.cuda.current_stream(device))
 
-        torch.cuda.synchronize()
-        start.record()
+        torch.cuda.synchronize(device)
+        start.record(torch.cuda.current_stream(device))
         candidate(mark)
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         return {name: start.elapsed_time(event) / 1e3 for name, event in events.items()}
 
     laps: dict[str, float] = {}

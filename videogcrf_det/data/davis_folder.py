@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as mask_util
 
+from videogcrf_det.data.images import BAD_IMAGE, check_whole, header_size, reason
 from videogcrf_det.errors import InputError
 
 PERSON = "person"
@@ -23,7 +23,6 @@ MAX_PROBLEMS = 20  # lines of an error
 MAX_FILES = 3  # files named in such a line
 
 Mask = npt.NDArray[np.uint8]  # (height, width), object ids
-BAD_IMAGE = (OSError, SyntaxError, ValueError, struct.error)  # what Pillow raises on broken files
 
 
 class Problems:
@@ -167,26 +166,20 @@ def frame_stems(folder: Path, suffix: str) -> list[str]:
 
 
 def _read_frame(folder: DavisFolder, name: str, stem: str, problems: Problems) -> Frame | None:
-    """The frame with its size. Decoding it would take most of the time, so only its ends are read:
-    the header, and the marker that a JPEG ends with."""
+    """The frame with its size. Decoding it would take most of the time, so only its ends are read,
+    where they tell: the header, and the marker that a JPEG ends with."""
     path = folder.images(name) / f"{stem}.jpg"
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - 64, 0))
-            if image.format == "JPEG" and b"\xff\xd9" not in file.read():
-                raise OSError("the file is cut short")
+        width, height = header_size(path)
+        check_whole(path)
     except BAD_IMAGE as error:
         problems.add(f"{name}: cannot read images in {path.parent}", _reason(path, error))
         return None
     return Frame(f"{folder.resolution}/{name}/{stem}.jpg", height, width)
 
 
-def _reason(path: Path, error: Exception) -> str:
-    # Pillow's own sentence on this one repeats the path
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-    return f"{path.name} ({reason})"
+def _reason(path: Path, error: BaseException) -> str:
+    return f"{path.name} ({reason(error)})"
 
 
 def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -> Mask | None:

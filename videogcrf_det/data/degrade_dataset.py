@@ -2,17 +2,18 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from videogcrf_det.data.datasets import load_video_coco_json
-from videogcrf_det.data.davis_folder import BAD_IMAGE
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
+from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
+from videogcrf_det.progress import progress
 
 PathLike = str | os.PathLike[str]
 
@@ -45,6 +46,13 @@ def degrade_dataset(
     check_share(share)
     if seed < 0:
         raise InputError(f"the seed is {seed}: give 0 or more")
+    called = Counter(Path(path).name for path in annotations)
+    for file, times in called.items():
+        if times > 1:
+            raise InputError(
+                f"--annotations names {times} files called {file}, which would become one: give "
+                "each a name of its own"
+            )
     videos: dict[tuple[int, int], list[Path]] = {}
     for number, path in enumerate(annotations):
         for record in load_video_coco_json(path, ""):
@@ -60,7 +68,7 @@ def degrade_dataset(
             videos.setdefault(key, []).append(name)
     count = 0
     with atomic_folder(output) as folder:
-        for key, names in tqdm(videos.items(), desc="degrading", unit="video", disable=None):
+        for key, names in progress(videos.items(), desc="degrading", unit="video"):
             rng = np.random.default_rng([seed, *key])
             chosen = degraded_frames(rng, len(names), share)
             count += len(chosen)

@@ -14,13 +14,14 @@ from detectron2.data import transforms as T
 from detectron2.data.detection_utils import (
     SizeMismatchError,
     annotations_to_instances,
-    read_image,
+    check_image_size,
 )
 from detectron2.structures import BitMasks, BoxMode
 from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as mask_util
 
 from videogcrf_det.data.degrade import degrade
+from videogcrf_det.data.images import read_image
 from videogcrf_det.errors import InputError
 from videogcrf_det.structures import AnnotatedInstances
 
@@ -67,13 +68,32 @@ class FrameMapper(DatasetMapper):
                     f"[{height}, {width}] (height, width): prepare the annotations again"
                 )
         try:
-            with named_if_unreadable(record):
-                return super().__call__(record)
+            return self._map(copy.deepcopy(record))
         except SizeMismatchError as error:
             raise InputError(
                 f"{record['file_name']} is not of the size that its annotations name "
-                f"({' '.join(str(error).split())}): prepare the annotations again"
+                f"({' '.join(str(error).split())}; sizes are those after turning by EXIF): prepare "
+                "the annotations again"
             ) from None
+
+    def _map(self, record: Record) -> Record:
+        """What the stock mapper does, but that images are read by read_image."""
+        labels = record.pop("sem_seg_file_name", None)
+        with named_if_unreadable({**record, **({"sem_seg_file_name": labels} if labels else {})}):
+            image = read_image(record["file_name"], self.image_format)
+            check_image_size(record, image)
+            sem_seg = None if labels is None else read_image(labels, "L")[..., 0]
+        aug_input = T.AugInput(image, sem_seg=sem_seg)
+        transforms = self.augmentations(aug_input)
+        pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        record["image"] = torch.as_tensor(pixels)
+        if aug_input.sem_seg is not None:
+            record["sem_seg"] = torch.as_tensor(aug_input.sem_seg.astype("long"))
+        if not self.is_train:
+            record.pop("annotations", None)
+        elif "annotations" in record:
+            self._transform_annotations(record, transforms, aug_input.image.shape[:2])
+        return record
 
     def _transform_annotations(
         self, record: Record, transforms: T.TransformList, image_shape: tuple[int, int]

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
 from videogcrf_det.data.mini_davis_render import IGNORE, render
 from videogcrf_det.data.mini_davis_scene import make_scene
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 
 NUM_TRAIN, NUM_VAL, NUM_FRAMES, SIZE = 24, 6, 16, (120, 200)
 MIN_SIZE = (48, 64)  # people in smaller images are a few pixels wide
@@ -74,7 +74,7 @@ def make_mini_davis(
         }
         jobs = [(split, index) for split in names for index in range(len(names[split]))]
         semantics = {}
-        for split, index in tqdm(jobs, desc="drawing", unit="sequence", disable=None):
+        for split, index in progress(jobs, desc="drawing", unit="sequence"):
             name = names[split][index]
             key = [seed, list(names).index(split), index]
             rng = np.random.default_rng(key)

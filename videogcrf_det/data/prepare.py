@@ -8,8 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from videogcrf_det.data.davis_folder import (
     PERSON,
     DavisFolder,
@@ -20,6 +18,7 @@ from videogcrf_det.data.davis_folder import (
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 
 
 def davis_person_sequences(split: str) -> dict[str, int]:
@@ -233,7 +232,7 @@ def _read_videos(
     """Sequence -> frames; the sequences without a person; those without a folder of frames."""
     videos: dict[str, list[Frame]] = {}
     without_person, missing = [], []
-    for name in tqdm(names, desc="reading", unit="sequence", disable=None):
+    for name in progress(names, desc="reading", unit="sequence"):
         categories = folder.categories.get(name)
         if not folder.one_person and categories and PERSON not in categories.values():
             without_person.append(name)  # its masks need not be there

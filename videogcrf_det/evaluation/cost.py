@@ -45,6 +45,14 @@ class Cost:
             "cg_iterations_worst": max(self.iterations, default=None),
         }
 
+    def sentence(self) -> str:
+        """The time, for the log."""
+        each = f", {1000 * self.seconds / self.frames:.0f} ms each" if self.frames else ""
+        return (
+            f"{self.frames} frames in {self.seconds:.1f} s{each}: reading, the model, and what it "
+            "waits for, without the measures"
+        )
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the figures as JSON."""
         with atomic_write(path) as temporary:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from detectron2.utils import comm
-from tqdm import tqdm
+
+from videogcrf_det.progress import progress
 
 
 def evaluated_frames(
@@ -17,7 +18,7 @@ def evaluated_frames(
         outputs: what the model gives for it, as many as there are frames.
     """
     records = video["records"]
-    yield from tqdm(
+    yield from progress(
         zip(records, outputs, strict=True),
         desc=str(video["video_name"]),
         total=len(records),

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import COCOEvaluator
 from detectron2.evaluation import coco_evaluation as stock
 from detectron2.structures import Instances
@@ -19,6 +18,7 @@ from detectron2.utils import comm
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from videogcrf_det.data.images import read_image
 from videogcrf_det.evaluation.coco_figures import (
     METRICS,
     average_precision,

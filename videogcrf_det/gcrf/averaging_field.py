@@ -95,7 +95,7 @@ class AveragingField(RandomField):
         assert temporal is not None
         assert confidence is not None
         size = unary.shape[3:]
-        coupling = self.coupling(unary.shape[1]).to(unary)
+        coupling = self.coupling(unary.shape[1]).to(unary.dtype)
         parts = [unary.flatten(3), self.lam * confidence, temporal]
         if self.block_size:
             parts = [to_blocks(part.unflatten(3, size), self.block_size) for part in parts]

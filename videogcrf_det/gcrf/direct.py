@@ -20,6 +20,7 @@ from torch import Tensor
 from videogcrf_det.gcrf.band import band_cholesky, band_solve
 from videogcrf_det.gcrf.cg import IndefiniteError
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+from videogcrf_det.gcrf.precision import widest
 
 # solver="auto" takes conjugate gradients to need so many iterations ...
 CG_ITERS = 10
@@ -52,6 +53,7 @@ class DirectResult(NamedTuple):
     spatial: Tensor  # A_v x_v (B, V, Ds, C)
     temporal: Tensor  # sum_u W[v, u] T_u x_u (B, V, Dt, C)
     residual: Tensor  # |b - H x| / |b|, measured (B,)
+    solved: bool  # that is at most the tolerance
 
 
 def coupling_root(coupling: Tensor) -> Root:
@@ -61,7 +63,7 @@ def coupling_root(coupling: Tensor) -> Root:
     ones for ``fc``, V rows that are zero but for w + 1 columns each where frames further apart than
     w are not coupled.
     """
-    weights = coupling.detach().double().cpu()
+    weights = coupling.detach().cpu().double()
     values, vectors = torch.linalg.eigh(weights)
     largest, least = float(values.abs().max()), float(values[0])
     rounding = len(weights) * largest
@@ -75,7 +77,7 @@ def coupling_root(coupling: Tensor) -> Root:
         row, column = weights.nonzero(as_tuple=True)
         band = int((column - row).max()) if largest else 0
         if len(weights) * (band + 1) ** 2 < int(kept.sum()) ** 3:  # the work on either band
-            identity = torch.eye(len(weights), dtype=torch.double)
+            identity = torch.eye(len(weights), dtype=torch.double, device="cpu")
             return Root(torch.linalg.cholesky(weights + shift * identity).mT, None, band)
     matrix = values[kept].abs().sqrt()[:, None] * vectors[:, kept].mT
     return Root(matrix, signs, max(len(matrix) - 1, 0))
@@ -105,8 +107,47 @@ def factorise(operator: SpatioTemporalOperator, root: Root) -> Factors:
     Raises:
         IndefiniteError: H is not positive definite, or not distinguishable from one that is not.
     """
+    factors, positive = _factorise_once(operator, root)
+    if positive:
+        return factors
+    wide = _in_double(operator)
+    if wide.spatial.dtype != operator.spatial.dtype:
+        return factorise(wide, root)
+    if not operator.lam > 0:
+        raise ValueError(f"lam must be above 0, got {float(operator.lam)}")
+    raise IndefiniteError("the matrix is not positive definite, or rounding makes it so")
+
+
+def factorise_and_solve(
+    operator: SpatioTemporalOperator, root: Root, rhs: Tensor, rtol: float = 1e-5
+) -> tuple[Factors, DirectResult]:
+    """``factorise`` and ``solve``, which wait for a GPU once: both are looked at when done.
+
+    Raises:
+        ValueError: the solution is not finite.
+        IndefiniteError: as ``factorise``.
+    """
+    factors, positive = _factorise_once(operator, root)
+    result = _measured(operator, factors, rhs)
+    finite = result.spatial.isfinite().all() & result.temporal.isfinite().all()
+    above = (result.residual > rtol).any()
+    positive, finite, above = torch.stack([positive, finite, above]).tolist()
+    if not positive:
+        factors = factorise(operator, root)
+        result = solve(operator, factors, rhs, rtol)
+    elif above:
+        result = _improved(operator, factors, rhs, rtol, result)
+    else:
+        result = result._replace(solved=True)
+    if not finite and not (result.spatial.isfinite().all() and result.temporal.isfinite().all()):
+        raise ValueError("the solution overflows: the embeddings or the unaries are huge")
+    return factors, result
+
+
+def _factorise_once(operator: SpatioTemporalOperator, root: Root) -> tuple[Factors, Tensor]:
+    """Factors, and whether H is positive definite; if it is not, they mean nothing."""
     spatial, temporal, lam = operator.spatial, operator.temporal, operator.lam
-    matrix = root.matrix.to(spatial)
+    matrix = root.matrix.to(spatial.dtype).to(spatial.device, non_blocking=True)
 
     gram = spatial @ spatial.mT
     gram.diagonal(dim1=-2, dim2=-1).add_(lam)
@@ -118,14 +159,13 @@ def factorise(operator: SpatioTemporalOperator, root: Root) -> Factors:
         reduced, positive = band_cholesky(_reduced_band(left, matrix, root.bandwidth, lam))
         pivots = None
     else:
-        signs = root.signs.to(matrix)
+        signs = root.signs.to(matrix.dtype).to(matrix.device, non_blocking=True)
         reduced, pivots, positive = _reduced_indefinite(left, matrix, signs, lam)
 
-    if (info == 0).all() and positive.all():
-        return Factors(matrix, frames, border, reduced, pivots)
-    if spatial.dtype != torch.double:
-        return factorise(_in_double(operator), root)
-    raise IndefiniteError("the matrix is not positive definite, or rounding makes it so")
+    positive = (info == 0).all() & positive.all()
+    if isinstance(lam, Tensor):
+        positive = positive & (lam > 0)
+    return Factors(matrix, frames, border, reduced, pivots), positive
 
 
 def solve(
@@ -137,16 +177,32 @@ def solve(
     refinement follows, its residual in float64. Where it stays above and rounding of x is no
     excuse, the factors are made again in float64.
     """
-    x, spatial, temporal = _solve_once(operator, factors, rhs)
-    result = DirectResult(x, spatial, temporal, _residual(operator, rhs, x))
+    result = _measured(operator, factors, rhs)
     if (result.residual > rtol).any():
-        precise = _in_double(operator)
-        result = _refine(operator, precise, factors, rhs, result)
-        rounding = 10 * _rounding(precise, rhs, result.solution)
-        inexact = (result.residual > rtol) & (result.residual > rounding)
-        if inexact.any() and factors.root.dtype != torch.double:
-            return solve(operator, factorise(precise, coupling_root(operator.coupling)), rhs, rtol)
-    return result
+        return _improved(operator, factors, rhs, rtol, result)
+    return result._replace(solved=True)
+
+
+def _measured(operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor) -> DirectResult:
+    x, spatial, temporal = _solve_once(operator, factors, rhs)
+    return DirectResult(x, spatial, temporal, _residual(operator, rhs, x), solved=False)
+
+
+def _improved(
+    operator: SpatioTemporalOperator,
+    factors: Factors,
+    rhs: Tensor,
+    rtol: float,
+    result: DirectResult,
+) -> DirectResult:
+    precise = _in_double(operator)
+    result = _refine(operator, precise, factors, rhs, result)
+    above = result.residual > rtol
+    inexact = above & (result.residual > 10 * _rounding(precise, rhs, result.solution))
+    wide = precise.spatial.dtype
+    if inexact.any() and factors.root.dtype != wide:
+        return solve(operator, factorise(precise, coupling_root(operator.weights)), rhs, rtol)
+    return result._replace(solved=not above.any())
 
 
 def _refine(
@@ -161,7 +217,7 @@ def _refine(
     ``precise`` is H in float64. The products are those of the solution that the step starts from,
     and what they change by.
     """
-    old, dtype = result.solution.double(), rhs.dtype
+    old, dtype = result.solution.to(precise.spatial.dtype), rhs.dtype
     spatial, temporal = precise.project(old)
     residual = rhs - precise.spread(old, spatial, temporal, beta=operator.lam)
     change = _solve_once(operator, factors, residual.to(dtype))
@@ -169,7 +225,8 @@ def _refine(
     before, after = (_residual(precise, rhs, each) for each in (result.solution, x))
     if after.max() >= before.max():
         return result._replace(residual=before)
-    return DirectResult(x, spatial.to(dtype) + change[1], temporal.to(dtype) + change[2], after)
+    spatial, temporal = spatial.to(dtype) + change[1], temporal.to(dtype) + change[2]
+    return DirectResult(x, spatial, temporal, after, solved=False)
 
 
 def _solve_once(
@@ -177,7 +234,7 @@ def _solve_once(
 ) -> tuple[Tensor, Tensor, Tensor]:
     root, frames, border, reduced, pivots = factors
     if root.dtype != rhs.dtype:
-        x, spatial, temporal = _solve_once(_in_double(operator), factors, rhs.double())
+        x, spatial, temporal = _solve_once(_in_double(operator), factors, rhs.to(root.dtype))
         return x.to(rhs.dtype), spatial.to(rhs.dtype), temporal.to(rhs.dtype)
 
     spatial = torch.linalg.solve_triangular(frames, embed(operator.spatial, rhs), upper=False)
@@ -214,17 +271,18 @@ def _combined(columns: Tensor) -> Tensor:
 
 def _random_signs(*shape: int) -> Tensor:
     """1 and -1, the same at every call; the user's random numbers are left alone."""
-    return 1 - 2 * torch.randint(2, shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator("cpu").manual_seed(0)
+    return 1 - 2 * torch.randint(2, shape, generator=generator, device="cpu")
 
 
 def _relative(values: Tensor, rhs: Tensor) -> Tensor:
     """``|values| / |rhs|`` of each clip; 0 where both are."""
     # in float64, lest the squares of small numbers be lost
-    norm, scale = (t.flatten(1).double().norm(dim=1) for t in (values, rhs))
-    return norm / scale.clamp(min=torch.finfo(torch.double).tiny)
+    norm, scale = (t.flatten(1).to(widest(t)).norm(dim=1) for t in (values, rhs))
+    return norm / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
 
-def _reduced_band(left: Tensor, root: Tensor, band: int, lam: float) -> Tensor:
+def _reduced_band(left: Tensor, root: Tensor, band: int, lam: Tensor | float) -> Tensor:
     """``lam I + R left R'`` in blocks, (B, r, w+1, Dt, Dt), for band_cholesky."""
     rows = len(root)
     # block j + o, j is the sum over v of R[j + o, v] R[j, v] left_v
@@ -237,7 +295,7 @@ def _reduced_band(left: Tensor, root: Tensor, band: int, lam: float) -> Tensor:
 
 
 def _reduced_indefinite(
-    left: Tensor, root: Tensor, signs: Tensor, lam: float
+    left: Tensor, root: Tensor, signs: Tensor, lam: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """LDL' of ``lam S + R left R'``, its pivots, and whether H is positive definite, (B,) bool."""
     matrix = torch.einsum("jv,kv,bvde->bjdke", root, root, left).flatten(3).flatten(1, 2)
@@ -253,7 +311,7 @@ def _reduced_indefinite(
 
 
 def _in_double(operator: SpatioTemporalOperator) -> SpatioTemporalOperator:
-    spatial, temporal, coupling = operator.spatial, operator.temporal, operator.coupling
-    return SpatioTemporalOperator(
-        spatial.double(), temporal.double(), coupling.double(), operator.lam
-    )
+    """H in float64, or as it is where there is none."""
+    wide = widest(operator.spatial)
+    spatial, temporal = operator.spatial.to(wide), operator.temporal.to(wide)
+    return SpatioTemporalOperator(spatial, temporal, operator.weights.to(wide), operator.lam)

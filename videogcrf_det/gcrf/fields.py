@@ -29,7 +29,7 @@ def build_field(name: str, in_channels: int, **options: Any) -> RandomField:
     known = [
         parameter.name
         for base in field.__mro__
-        for parameter in inspect.signature(base.__init__).parameters.values()
+        for parameter in inspect.signature(base).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
     unknown = [option for option in options if option not in known]

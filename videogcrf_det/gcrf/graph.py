@@ -35,7 +35,8 @@ def temporal_coupling(
         distance_decay: tau > 0 in frames; a tensor gets gradients through W.
 
     Returns:
-        W (V, V), symmetric, in torch's default dtype or that of ``distance_decay``.
+        W (V, V), symmetric, in torch's default dtype or that of ``distance_decay``. On the CPU,
+        where solvers look at it without waiting for a GPU.
 
     Source: Eq. 2 and Fig. 4; the decay is the paper's future work.
     """
@@ -46,23 +47,24 @@ def temporal_coupling(
         raise ValueError(f"unknown neighbourhood {neighbourhood!r}: use one of {known}")
     if self_coupling not in SELF_COUPLINGS:
         raise ValueError(f"unknown self_coupling {self_coupling!r}: use psd or zero")
+    if isinstance(distance_decay, Tensor):
+        distance_decay = distance_decay.cpu()
     if distance_decay is not None and not distance_decay > 0:
         raise ValueError(f"distance_decay must be above 0 frames, got {distance_decay}")
 
-    device = distance_decay.device if isinstance(distance_decay, Tensor) else None
-    frame = torch.arange(num_frames, device=device)
+    frame = torch.arange(num_frames, device="cpu")
     distance = (frame[:, None] - frame[None, :]).abs()
     distances = NEIGHBOURHOODS[neighbourhood]
     if distances is None:
         linked = distance > 0
     else:
-        linked = torch.isin(distance, torch.tensor(distances, device=device))
+        linked = torch.isin(distance, torch.tensor(distances, device="cpu"))
     # float64 until the end: the shift of `fc` is then exactly 1 after rounding to float32
     weights = linked.double()
     if distance_decay is not None:
         weights = weights * torch.exp(-distance.double() / distance_decay)
     if self_coupling == "psd":
         shift = torch.linalg.eigvalsh(weights)[0].neg().clamp(min=0)
-        weights = weights + shift * torch.eye(num_frames, dtype=torch.double, device=device)
+        weights = weights + shift * torch.eye(num_frames, dtype=torch.double, device="cpu")
     dtype = distance_decay.dtype if isinstance(distance_decay, Tensor) else None
     return weights.to(dtype or torch.get_default_dtype())

@@ -10,8 +10,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from videogcrf_det.gcrf.cg import IndefiniteError, conjugate_gradient
-from videogcrf_det.gcrf.direct import Factors, coupling_root, factorise, is_cheaper, solve
+from videogcrf_det.gcrf.direct import (
+    DirectResult,
+    Factors,
+    Root,
+    coupling_root,
+    factorise_and_solve,
+    is_cheaper,
+    solve,
+)
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+from videogcrf_det.gcrf.precision import full_precision, precise
 
 SOLVERS = ("auto", "direct", "cg")
 
@@ -20,6 +29,7 @@ class ConvergenceWarning(UserWarning):
     """A system was not solved to the tolerance asked for."""
 
 
+@torch.compiler.disable
 def gcrf_inference(
     unary: Tensor,
     spatial: Tensor | None,
@@ -71,9 +81,11 @@ def gcrf_inference(
         temporal = coupling = None
     _check(unary, spatial, temporal, coupling, lam, solver)
     dtype = torch.promote_types(unary.dtype, torch.float32)
-    lam = torch.as_tensor(lam, dtype=dtype, device=unary.device)
+    # a number stays on the CPU, and so does W: what is decided from them is decided there
+    number = {} if isinstance(lam, Tensor) else {"device": "cpu"}
+    lam = torch.as_tensor(lam, dtype=dtype, **number)
     others = [t if t is None else t.to(dtype) for t in (spatial, temporal, coupling)]
-    with torch.autocast(unary.device.type, enabled=False):
+    with full_precision(unary.device):
         rows = unary.to(dtype).mT.contiguous()
         x = _Inference.apply(rows, *others, lam, solver, rtol, max_iters).mT
     return x.to(unary.dtype)
@@ -109,10 +121,16 @@ class _Inference(torch.autograd.Function):
     ) -> Tensor:
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
         with _explained(operator, unary):
-            factors = _factors(operator, unary.shape[2], solver)
-            x, ax, tx = _solve(operator, factors, unary.mT, rtol, max_iters)
-            if not (ax.isfinite().all() and tx.isfinite().all()):
-                raise ValueError("the solution overflows: the embeddings or the unaries are huge")
+            root, factors = _root(operator, unary.shape[2], solver), None
+            if root is None:
+                x, ax, tx = _iterate(operator, unary.mT, rtol, max_iters)
+                if not (ax.isfinite().all() and tx.isfinite().all()):
+                    raise ValueError(
+                        "the solution overflows: the embeddings or the unaries are huge"
+                    )
+            else:
+                factors, direct = factorise_and_solve(operator, root, unary.mT, rtol)
+                x, ax, tx = _checked(direct, rtol)
         # everything, to be dropped and made again by torch.utils.checkpoint
         inputs = (spatial, temporal, coupling, lam)
         ctx.save_for_backward(*inputs, x, ax, tx, *(factors or ()))
@@ -126,14 +144,18 @@ class _Inference(torch.autograd.Function):
         operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
         factors = Factors(*rest) if rest else None
         needs = ctx.needs_input_grad
-        with torch.autocast(grad.device.type, enabled=False):
+        with full_precision(grad.device):
             if factors is None and not grad.sum().isfinite():
                 # gradient scaling lets this happen and looks out for it
                 z = torch.full_like(grad, torch.nan).mT
                 az, tz = operator.project(z)
             else:
                 with _explained(operator, grad):
-                    z, az, tz = _solve(operator, factors, grad.mT, ctx.rtol, ctx.max_iters)
+                    if factors is None:
+                        z, az, tz = _iterate(operator, grad.mT, ctx.rtol, ctx.max_iters)
+                    else:
+                        direct = solve(operator, factors, grad.mT, ctx.rtol)
+                        z, az, tz = _checked(direct, ctx.rtol)
             grads: list[Tensor | None] = [z.mT, None, None, None, None]
             if needs[1]:
                 grads[1] = embedding_gradient(ax, z, az, x)
@@ -141,9 +163,10 @@ class _Inference(torch.autograd.Function):
                 grads[2] = embedding_gradient(tx, z, tz, x)
             if needs[3]:
                 own = embed(operator.temporal, z), embed(operator.temporal, x)
-                grads[3] = -torch.einsum("bvdc,budc->vu", *own)
+                grads[3] = -torch.einsum("bvdc,budc->vu", *map(precise, own)).to(coupling)
             if needs[4]:
-                grads[4] = -torch.einsum("bvcn,bvcn->", z.mT, x.mT)
+                # what is summed over everything cancels: in float64, or it depends on the order
+                grads[4] = -precise(torch.linalg.vecdot(z.mT, x.mT)).sum().to(lam)
         return (*grads, None, None, None)
 
 
@@ -171,7 +194,7 @@ def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None
         if not isinstance(error, IndefiniteError):
             raise
         cure = "a larger lam (MODEL.VIDEO_GCRF.LAMBDA)"
-        if coupling_root(operator.coupling).signs is None:
+        if coupling_root(operator.weights).signs is None:
             cure = f"use {cure}, or smaller embeddings"
         else:
             psd = 'self_coupling="psd" (MODEL.VIDEO_GCRF.SELF_COUPLING)'
@@ -179,37 +202,37 @@ def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None
         raise IndefiniteError(f"{error}, with lam = {operator.lam:g}; {cure}") from None
 
 
-def _factors(operator: SpatioTemporalOperator, columns: int, solver: str) -> Factors | None:
+def _root(operator: SpatioTemporalOperator, columns: int, solver: str) -> Root | None:
     """What the direct solver needs; None: conjugate gradients are to be used."""
     if solver == "cg":
         return None
-    root = coupling_root(operator.coupling)
-    if solver == "auto" and not is_cheaper(operator, root, columns):
-        return None
-    return factorise(operator, root)
+    root = coupling_root(operator.weights)
+    return root if solver == "direct" or is_cheaper(operator, root, columns) else None
 
 
-def _solve(
-    operator: SpatioTemporalOperator,
-    factors: Factors | None,
-    rhs: Tensor,
-    rtol: float,
-    max_iters: int,
+def _checked(direct: DirectResult, rtol: float) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``_iterate``."""
+    if not direct.solved and (direct.residual > 10 * rtol).any():  # rounding has its share
+        cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+        _warn_once("rounding left the direct solver", direct.residual, rtol, cures)
+    return direct.solution, direct.spatial, direct.temporal
+
+
+def _iterate(
+    operator: SpatioTemporalOperator, rhs: Tensor, rtol: float, max_iters: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x (B, V, N, C), ``A_v x_v`` (B, V, Ds, C) and ``sum_u W[v, u] T_u x_u`` (B, V, Dt, C)."""
-    if factors is not None:
-        direct = solve(operator, factors, rhs, rtol)
-        if (direct.residual > 10 * rtol).any():  # rounding has its share
-            cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
-            _warn_once("rounding left the direct solver", direct.residual, rtol, cures)
-        return direct.solution, direct.spatial, direct.temporal
     result = conjugate_gradient(operator.matvec, rhs, rtol=rtol, max_iters=max_iters)
     for counts in _counts:
         counts += result.num_iters.flatten().tolist()
     if not result.converged.all():
         norm = rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
-        after = f"conjugate gradients stopped after {int(result.num_iters.max())} iterations"
+        most = int(result.num_iters.max())
+        after = f"conjugate gradients stopped after {most} iterations"
         cures = "MODEL.VIDEO_GCRF.MAX_ITERS, MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+        if most < max_iters:
+            after = "rounding left conjugate gradients"
+            cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA, or use SOLVER direct,"
         _warn_once(after, result.residual_norm / norm, rtol, cures)
     return result.solution, *operator.project(result.solution)
 
@@ -255,7 +278,8 @@ def _check(
         raise ValueError(
             f"coupling must be (V, V) = ({frames}, {frames}), got {tuple(coupling.shape)}"
         )
-    if coupling is not None and not coupling.isfinite().all():
+    if coupling is not None and not coupling.isfinite().all():  # no wait: it is on the CPU
         raise ValueError("coupling holds values that are not finite")
-    if not torch.as_tensor(lam).item() > 0:
-        raise ValueError(f"lam must be above 0, got {torch.as_tensor(lam).item()}")
+    # on a GPU it is looked at with the solution
+    if not (isinstance(lam, Tensor) and lam.device.type != "cpu") and not lam > 0:
+        raise ValueError(f"lam must be above 0, got {float(lam)}")

@@ -21,8 +21,12 @@ class SpatioTemporalOperator:
     Args:
         spatial: A (B, V, Ds, N), or None.
         temporal: T (B, V, Dt, N), or None for frames without temporal terms.
-        coupling: W (V, V), symmetric; None if and only if ``temporal`` is None.
-        lam: lam, a scalar.
+        coupling: W (V, V), symmetric; None if and only if ``temporal`` is None. Best on the CPU,
+            where it is looked at; it is copied to where the embeddings are.
+        lam: lam, a scalar. A tensor on a GPU is not read.
+
+    Attributes:
+        weights: W on the CPU, without gradients.
     """
 
     def __init__(
@@ -38,8 +42,13 @@ class SpatioTemporalOperator:
         absent = given[:, :, :0]  # an embedding of size 0
         self.spatial = absent if spatial is None else spatial
         self.temporal = absent if temporal is None else temporal
-        self.coupling = given.new_zeros([given.shape[1]] * 2) if coupling is None else coupling
-        self.lam = lam.item() if isinstance(lam, Tensor) else lam
+        if coupling is None:
+            coupling = torch.zeros([given.shape[1]] * 2, dtype=given.dtype, device="cpu")
+        self.weights = coupling.detach().cpu()
+        self.coupling = coupling.to(given.device, non_blocking=True)
+        if isinstance(lam, Tensor) and lam.device.type == "cpu":
+            lam = lam.item()
+        self.lam = lam
 
     def matvec(self, p: Tensor) -> Tensor:
         """H p for p (B, V, N, C)."""
@@ -57,9 +66,19 @@ class SpatioTemporalOperator:
         return embed(self.spatial, p), mixed
 
     def spread(
-        self, p: Tensor, spatial: Tensor, temporal: Tensor, *, beta: float = 1, alpha: float = 1
+        self,
+        p: Tensor,
+        spatial: Tensor,
+        temporal: Tensor,
+        *,
+        beta: Tensor | float = 1,
+        alpha: Tensor | float = 1,
     ) -> Tensor:
         """``beta p_v + alpha (A_v' a_v + T_v' t_v)`` (B, V, N, C) for a, t (B, V, D, C)."""
+        if isinstance(beta, Tensor):
+            p, beta = p * beta, 1
+        if isinstance(alpha, Tensor):
+            spatial, temporal, alpha = spatial * alpha, temporal * alpha, 1
         terms = [
             (y.mT.flatten(0, 1), embedding.flatten(0, 1))
             for y, embedding in ((spatial, self.spatial), (temporal, self.temporal))
@@ -71,11 +90,11 @@ class SpatioTemporalOperator:
     @cached_property
     def _uniform_weight(self) -> float | None:
         """The common weight of all pairs of different frames, or None if they differ."""
-        num_frames = len(self.coupling)
+        num_frames = len(self.weights)
         if num_frames == 1:
             return 0.0
-        same = torch.eye(num_frames, dtype=torch.bool, device=self.coupling.device)
-        pairs = self.coupling[~same].unique()
+        same = torch.eye(num_frames, dtype=torch.bool, device="cpu")
+        pairs = self.weights[~same].unique()
         return float(pairs) if len(pairs) == 1 else None
 
     def dense(self) -> Tensor:

@@ -100,7 +100,7 @@ class ProductField(RandomField):
         temporal: Tensor | None,
         confidence: Tensor | None,
     ) -> Tensor:
-        coupling = self.coupling(unary.shape[1]).to(unary)
+        coupling = self.coupling(unary.shape[1]).to(unary.dtype)
         rhs = self._rows(unary).mT
         x = gcrf_inference(rhs, spatial, temporal, coupling, self.lam, **self._solver_options)
         return (self.lam * x.mT).view_as(unary)

@@ -10,6 +10,7 @@ from torch import nn
 from videogcrf_det.errors import InputError
 from videogcrf_det.motion.estimate import motion_of
 from videogcrf_det.steady.attach import SteadyBackbone, attach, detect_video
+from videogcrf_det.steady.detections import average_detections
 from videogcrf_det.steady.fields import SteadyFields
 
 Frame = dict[str, Any]
@@ -21,12 +22,14 @@ class VideoModel(nn.Module):
     Args:
         model: of any meta-architecture, with fields attached or without.
         batch: frames that the backbone sees at a time, where there are fields.
+        window: frames over which detections are averaged; see average_detections.
     """
 
-    def __init__(self, model: nn.Module, batch: int = 1) -> None:
+    def __init__(self, model: nn.Module, batch: int = 1, window: int = 1) -> None:
         super().__init__()
         self.model = model
         self.batch = batch
+        self.window = window
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[Any]:
         """For each video, a dict with ``"frames"``, an iterator of what its frames give."""
@@ -35,11 +38,13 @@ class VideoModel(nn.Module):
     @torch.no_grad()
     def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
         """What the model gives for each frame of a video of any length, in order."""
+        outputs = self._outputs(frames)
+        yield from outputs if self.window == 1 else average_detections(outputs, self.window)
+
+    def _outputs(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
         if isinstance(self.model.backbone, SteadyBackbone):
-            yield from detect_video(self.model, frames, self.batch)
-        else:
-            for frame in frames:
-                yield self.model([frame])[0]
+            return detect_video(self.model, frames, self.batch)
+        return (self.model([frame])[0] for frame in frames)
 
 
 def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
@@ -65,4 +70,6 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
             strength=options.STRENGTH,
             motion=motion_of(model, options.MOTION),
         )
-    return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH)
+    if cfg.TEST.DETECTION_WINDOW < 1:
+        raise InputError(f"TEST.DETECTION_WINDOW is {cfg.TEST.DETECTION_WINDOW}: give 1 or more")
+    return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH, cfg.TEST.DETECTION_WINDOW)

@@ -139,8 +139,8 @@ class VideoSegmentor(nn.Module):
         if cfg.MODEL.PHASE != "unary":
             if cfg.MODEL.VIDEO_GCRF.PAIRWISE != "product":
                 raise InputError(
-                    f"MODEL.VIDEO_GCRF.PAIRWISE {cfg.MODEL.VIDEO_GCRF.PAIRWISE!r} is not for labels, "
-                    "which inhibit each other: set it to product"
+                    f"MODEL.VIDEO_GCRF.PAIRWISE {cfg.MODEL.VIDEO_GCRF.PAIRWISE!r} is not for "
+                    "labels, which inhibit each other: set it to product"
                 )
             with wrong_options_named():
                 crf = VideoGCRF.build(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
+from videogcrf_det.progress import progress
 from videogcrf_det.video import open_video
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR
@@ -22,6 +23,7 @@ Image = NDArray[np.uint8]  # (H, W, 3), BGR
 LENGTH = 5  # frames of a clip
 MOST_FRAMES = 3000  # that are read of a video
 MOST_CLIPS = 240
+MOST_HELD_OUT = 8
 HELD_OUT = 0.15  # of the videos, or of the clips where there are few videos
 CUT = 30.0  # mean difference in grey levels of thumbnails: another shot
 QUALITY = 95  # of JPEG
@@ -74,7 +76,7 @@ def collect_clips(
     most = max(2, -(-MOST_CLIPS // len(videos)))
     groups: list[list[str]] = []
     with atomic_folder(folder) as partial:
-        bar = tqdm(videos, desc="reading videos", unit="video", mininterval=1)
+        bar = progress(videos, desc="reading videos", unit="video", mininterval=1)
         for number, path in enumerate(bar):
             groups.append([])
             for index, frames in enumerate(_drawn(_clips_of(path, resize), most, rng)):
@@ -84,6 +86,7 @@ def collect_clips(
                     (partial / name / f"{position}.jpg").write_bytes(jpeg)
                 groups[-1].append(name)
         train, held_out = _split(groups)
+        held_out = held_out[:: -(-len(held_out) // MOST_HELD_OUT)] if held_out else []
         if not train or not held_out:
             raise InputError(
                 f"the {len(videos)} videos have {len(train) + len(held_out)} clips of {LENGTH} "

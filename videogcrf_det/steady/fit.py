@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.motion.estimate import MotionEstimator
+from videogcrf_det.progress import progress
 from videogcrf_det.steady.attach import SteadyBackbone, attach, detach
 from videogcrf_det.steady.clips import Clips, read_clip
 from videogcrf_det.steady.detector import Detector
@@ -27,8 +27,8 @@ from videogcrf_det.steady.stream import steady_clip
 
 OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
-CHECKS = 10  # looks at held-out clips, spread over the budget
-PATIENCE = 4  # of them without a gain, before it stops
+CHECKS = 5  # looks at held-out clips, spread over the budget
+PATIENCE = 2  # of them without a gain, before it stops
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Fitter:
 
     def run(self) -> SteadyFields:
         """Fit until the budget is spent or held-out clips show no more gain; the best fields."""
-        bar = tqdm(
+        bar = progress(
             total=100, desc="fitting", bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
         )
         with self._reader() as reader, SummaryWriter(str(self.folder)) as writer, bar:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from videogcrf_det.data.images import header_size, read_image
 from videogcrf_det.errors import InputError
 from videogcrf_det.video.writer import require_av
 
@@ -152,6 +152,7 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
 
     to_rgb = av.video.reformatter.VideoReformatter()
     reached, started, damaged = Fraction(0), False, False
+    joined = container.format.name == "mpegts"
     with container:
         try:
             for packet in container.demux():
@@ -160,7 +161,7 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
                     reached = max(reached, last * packet.time_base)
                 if packet.stream.index != stream.index:
                     continue
-                frames, whole = _frames_of(packet)
+                frames, whole = _frames_of(packet, joined)
                 for frame in frames:
                     yield _upright(to_rgb, frame), _time(frame)
                     started = True
@@ -177,16 +178,21 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
         raise _Damaged("the others are damaged: copy it again")
 
 
-def _frames_of(packet: Any) -> tuple[list[Any], bool]:
-    """The frames that a packet completes, but for damaged ones, and whether there were none."""
+def _frames_of(packet: Any, joined: bool) -> tuple[list[Any], bool]:
+    """The frames that a packet completes, but for damaged ones, and whether there were none.
+
+    Args:
+        joined: the file is of a kind that may be several in a row (MPEG-TS). Packets after a seam
+            are marked as corrupt, since the counters of the stream jump, and decode all the same.
+    """
     import av
 
     try:
-        frames = [] if packet.is_corrupt else packet.decode()
+        frames = [] if packet.is_corrupt and not joined else packet.decode()
     except av.FFmpegError:
         return [], False
     whole = [frame for frame in frames if not frame.is_corrupt]
-    return whole, len(whole) == len(frames) and not packet.is_corrupt
+    return whole, len(whole) == len(frames) and (joined or not packet.is_corrupt)
 
 
 def _time(frame: Any) -> Fraction | None:
@@ -213,8 +219,7 @@ def _open_folder(folder: Path, fps: float) -> InputVideo:
         raise InputError(f"the folder {folder} holds no images ({', '.join(IMAGES)})")
     paths.sort(key=lambda p: [int(s) if s.isdecimal() else s for s in re.split(r"(\d+)", p.name)])
     sizes = [_header_size(path) for path in paths]
-    # lying and standing ones may be the same to those who read EXIF: the frames will tell
-    other = next((i for i, size in enumerate(sizes) if sorted(size) != sorted(sizes[0])), None)
+    other = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
     if other is not None:
         raise InputError(
             f"{paths[other]} has the size {_size(sizes[other])}, {paths[0].name} "
@@ -225,21 +230,15 @@ def _open_folder(folder: Path, fps: float) -> InputVideo:
 
 def _header_size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError) as error:  # the ways in which Pillow fails
+        return header_size(path)
+    except OSError as error:
         raise InputError(f"cannot read the image {path} ({error}): replace it") from None
 
 
 def _read_timed(path: Path) -> _Timed:
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode[0] in "IF":  # more than 8 bits of grey, which Pillow would clip
-                grey = np.clip(np.asarray(upright) // 256, 0, 255).astype(np.uint8)
-                return np.stack([grey] * 3, axis=2), None
-            return np.asarray(upright.convert("RGB")), None
-    except (OSError, ValueError, SyntaxError) as error:
+        return read_image(path), None
+    except OSError as error:
         raise _Damaged(f"{path.name} is damaged ({error}): replace it") from None
 
 

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from videogcrf_det.data import clip_indices, load_videos
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.modeling import ClipRCNN
+from videogcrf_det.progress import progress
 from videogcrf_det.video import open_video
 from videogcrf_det.visualization.colours import TrackColours
 from videogcrf_det.visualization.overlay import Picture
@@ -110,7 +110,7 @@ def clip_of_video(cfg: CfgNode, source: str | Path, frame: int | None) -> Clip:
     if reference < 0:
         raise InputError(f"--frame counts from 0, got {reference}")
     count, end = 0, reference + size  # no clip around the reference goes on until there
-    for image, _ in tqdm(video, desc=video.name, total=end, unit="frame", leave=False):
+    for image, _ in progress(video, desc=video.name, total=end, unit="frame", leave=False):
         near.append(image)
         count += 1
         if count > end:

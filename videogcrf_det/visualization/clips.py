@@ -9,11 +9,11 @@ from detectron2.config import CfgNode
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, PolygonMasks
 from detectron2.utils.env import seed_all_rng
-from tqdm import tqdm
 
 from videogcrf_det.data import ClipDatasetMapper, training_clips
 from videogcrf_det.data.classes import check_classes
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side, write_png
 
@@ -71,7 +71,7 @@ def write_clips(cfg: CfgNode, output_dir: str | Path, num_clips: int = 8) -> lis
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     digits = math.ceil(math.log10(len(clips) + 1))
     paths = []
-    for index in tqdm(spread(len(clips), num_clips), desc="clips", unit="clip"):
+    for index in progress(spread(len(clips), num_clips), desc="clips", unit="clip"):
         picture = draw_clip(mapper(clips[index]), cfg.INPUT.FORMAT)
         paths.append(Path(output_dir, f"clip_{index:0{digits}d}.png"))
         write_png(paths[-1], picture)

@@ -13,7 +13,6 @@ from videogcrf_det.visualization.predictions import (
     Record,
     detections_of,
     draw_video,
-    file_name,
 )
 from videogcrf_det.visualization.results_file import Results
 
@@ -50,6 +49,7 @@ def write_film(
     results: Mapping[str, Results],
     class_names: Sequence[str],
     *,
+    name: str,
     stills: Collection[int],
     fps: float,
     progress: tqdm,
@@ -61,6 +61,7 @@ def write_film(
         video: as load_videos gives it.
         results: the detections by caption; see results_file.confident_results.
         class_names: ``thing_classes``.
+        name: of its files, without suffix; see file_name.
         stills: positions of the frames whose pictures are also written one by one.
         fps: frames a second.
         progress: is told of every frame.
@@ -68,7 +69,6 @@ def write_film(
     Raises:
         InputError: a frame cannot be read.
     """
-    name = file_name(video["video_name"])
     num_frames = len(video["frames"])
     film = Film(video["video_name"], f"videos/{name}.mp4", f"videos/{name}.jpg", frames=num_frames)
     detections = {caption: detections_of(video, found) for caption, found in results.items()}

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import GenericMask
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.classes import check_classes
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.masks import mask_iou, match
+from videogcrf_det.progress import progress
 from videogcrf_det.video import VideoWriter, require_av
 from videogcrf_det.visualization.colours import ColourTracker, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
@@ -180,14 +180,15 @@ def write_videos(
     Raises:
         InputError: a frame cannot be read.
     """
-    written = []
+    written: list[VideoFiles] = []
+    taken: set[str] = set()
     for video in videos:
-        name = file_name(video.name)
+        name = unique_name(file_name(video.name), taken)
         path = Path(output_dir, f"{name}.mp4")
         frames: list[Path] = []
         with VideoWriter(path, fps) as writer:
             drawn = draw_video(video.records, {"Prediction": video.detections}, class_names)
-            for panels in tqdm(
+            for panels in progress(
                 drawn, desc=video.name, total=len(video.records), unit="frame", leave=False
             ):
                 picture = side_by_side(list(panels.items()))
@@ -201,6 +202,16 @@ def write_videos(
 def file_name(name: str) -> str:
     """The name of a video as one of a file."""
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "video"
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """A name that is not among those ``taken``, whatever the case of letters, and is then."""
+    number, result = 1, name
+    while result.lower() in taken:
+        number += 1
+        result = f"{name}_{number}"
+    taken.add(result.lower())
+    return result
 
 
 def draw_video(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tqdm import tqdm
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.own_data import register_entries
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 from videogcrf_det.versions import collect_versions
 from videogcrf_det.visualization import figures
 from videogcrf_det.visualization.compare import Difference, greatest_differences, score_video
@@ -20,7 +20,12 @@ from videogcrf_det.visualization.curves import draw_curves
 from videogcrf_det.visualization.figures import KINDS, Runs
 from videogcrf_det.visualization.films import Film, write_film
 from videogcrf_det.visualization.page import render
-from videogcrf_det.visualization.predictions import Record, check_options
+from videogcrf_det.visualization.predictions import (
+    Record,
+    check_options,
+    file_name,
+    unique_name,
+)
 from videogcrf_det.visualization.results_file import Results, confident_results
 from videogcrf_det.visualization.runs import Run, read_run
 
@@ -150,7 +155,7 @@ def _score(videos: Sequence[Record], results: Mapping[str, Results]) -> list[lis
             Score(name, kind, [100 * score for score in score_video(video, found)])
             for (name, found), kind in zip(results.items(), KINDS, strict=False)
         ]
-        for video in tqdm(videos, "Scores", unit="video")
+        for video in progress(videos, desc="Scores", unit="video")
     ]
 
 
@@ -182,16 +187,19 @@ def _write_films(
     # the baseline comes first: what changes stands after it
     panels = {name: results[name] for name in reversed(results)}
     num_frames = sum(len(video["frames"]) for video in videos)
-    with tqdm(total=num_frames, desc="Videos", unit="frame") as progress:
+    taken: set[str] = set()
+    names = [unique_name(file_name(video["video_name"]), taken) for video in videos]
+    with progress(total=num_frames, desc="Videos", unit="frame") as bar:
         return [
             write_film(
                 folder,
                 video,
                 panels,
                 class_names,
+                name=names[number],
                 stills={difference.frame for difference in shown if difference.video == number},
                 fps=fps,
-                progress=progress,
+                progress=bar,
             )
             for number, video in enumerate(videos)
         ]

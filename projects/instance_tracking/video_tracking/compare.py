@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from video_tracking.davis import VOID, Record, read_ids, read_object_mask
 from video_tracking.measures import region_similarity
+from video_tracking.results import require_results, result_file
 from videogcrf_det.data import load_videos
-from videogcrf_det.data.davis_folder import image_header
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.video import VideoWriter
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import tile
@@ -55,9 +55,9 @@ def compare_results(
     chosen = sequences or list(known)
     for folder in results.values():
         for sequence in chosen:
-            _require(Path(folder, sequence), known[sequence])
+            require_results(folder, sequence, [objects[0] for objects in known[sequence]])
     videos = []
-    for sequence in tqdm(chosen, desc="videos", unit="video", disable=None):
+    for sequence in progress(chosen, desc="videos", unit="video"):
         videos.append(Path(output, f"{sequence}.mp4"))
         with VideoWriter(videos[-1], fps) as writer:
             for objects in known[sequence]:
@@ -77,7 +77,7 @@ def draw_frame(objects: Sequence[Record], results: Mapping[str, str | Path]) -> 
         image = np.ascontiguousarray(read_image(frame["file_name"], "RGB"))
     panels = []
     for name, folder in results.items():
-        ids = read_ids(Path(folder, frame["sequence"], Path(frame["file_name"]).stem + ".png"))
+        ids = read_ids(result_file(Path(folder, frame["sequence"]), frame))
         # where there is one object, results may be 0 and 255 like the masks
         keys = [record["object_id"] for record in objects]
         masks = np.stack([ids > 0 if key is None else ids == key for key in keys])
@@ -93,22 +93,6 @@ def _by_sequence(records: Sequence[Record]) -> dict[str, list[list[Record]]]:
         of_sequence = frames.setdefault(record["sequence"], {})
         of_sequence.setdefault(record["frame_id"], []).append(record)
     return {name: list(of_sequence.values()) for name, of_sequence in frames.items()}
-
-
-def _require(folder: Path, frames: Sequence[Sequence[Record]]) -> None:
-    for objects in frames:
-        file = folder / (Path(objects[0]["file_name"]).stem + ".png")
-        if not file.is_file():
-            raise InputError(
-                f"{file} does not exist: evaluate the model with train_net.py --eval-only, or name "
-                "a folder that has all frames of the sequence"
-            )
-        size, _ = image_header(file)
-        if size != (objects[0]["width"], objects[0]["height"]):
-            raise InputError(
-                f"{file} has {size[0]}x{size[1]} pixels, and its frame {objects[0]['width']}x"
-                f"{objects[0]['height']}: name results of the data set's own resolution"
-            )
 
 
 def _score(objects: Sequence[Record], masks: NDArray[np.bool_]) -> str:

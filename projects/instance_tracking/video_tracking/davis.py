@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import BAD_IMAGE, frame_stems, image_header, mask_values
+from videogcrf_det.data.davis_folder import frame_stems, image_header, mask_values
+from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]

@@ -16,13 +16,13 @@ from detectron2.config import CfgNode
 from detectron2.config import CfgNode as CN
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from video_tracking.davis import VOID
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import VideoTrainer
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.segmentation import Frame, VideoSegmentor
 
 
@@ -230,7 +230,7 @@ class OnlineTracker:
 
     @staticmethod
     def _bar(items: Any, what: str, unit: str) -> Any:
-        return tqdm(items, desc=what, unit=unit, leave=False, disable=None)
+        return progress(items, desc=what, unit=unit, leave=False)
 
 
 def confident_labels(

@@ -3,7 +3,7 @@
 There is a file for every frame of every object, ``<folder>/<video name>/<frame>.npy`` or ``.png``,
 where a video's name is its sequence's, or ``<sequence>/<object id>`` in DAVIS-2017:
 
-* ``.npy``: float32 or float64 (H, W), the log-odds of the foreground, log(p / (1 - p));
+* ``.npy``: floats (H, W), the log-odds of the foreground, log(p / (1 - p));
 * ``.png``: 16-bit grey, the probability of the foreground p times 65535.
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from video_tracking.davis import FilePath, Record
 from videogcrf_det.data.davis_folder import image_header
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 
 WHITE = 65535  # the grey of a probability of 1
 ADVICE = "write them with make_unaries.py, or as README.md says"
@@ -49,14 +49,15 @@ def write_unary(path: FilePath, probability: NDArray[np.floating]) -> None:
             raise OSError(f"cannot write the picture {path}")
 
 
-def read_probability(folder: FilePath, record: Record) -> NDArray[np.float32]:
-    """The probabilities (H, W) of the foreground of a frame; see read_unary."""
-    return (1 / (1 + np.exp(-read_unary(folder, record)))).astype(np.float32)
+def write_log_odds(path: FilePath, log_odds: NDArray[np.floating]) -> None:
+    """Write the log-odds (H, W) of the foreground of a frame as an array, in half precision."""
+    with atomic_write(path) as temporary:
+        np.save(temporary, log_odds.astype(np.float16))
 
 
 def check_unaries(folder: FilePath, records: Iterable[Record]) -> None:
     """Raise an InputError if a file is missing, or is not of its frame's size, by its header."""
-    for record in tqdm(list(records), desc="unaries", unit="frame", leave=False, disable=None):
+    for record in progress(list(records), desc="unaries", unit="frame", leave=False):
         path = find_unary(folder, record)
         shape = _open_scores(path).shape if path.suffix == ".npy" else _picture_shape(path)
         _check_shape(path, shape, record)

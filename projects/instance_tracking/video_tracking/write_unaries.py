@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode
-from tqdm import tqdm
 
 from video_tracking.davis import VOID, FilePath, Record, read_object_mask
 from video_tracking.mappers import ObjectVideoMapper
@@ -15,6 +14,7 @@ from video_tracking.unaries import check_unaries, write_unary
 from videogcrf_det.data import load_videos
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder, atomic_write
+from videogcrf_det.progress import progress
 
 
 def make_unaries(
@@ -47,7 +47,7 @@ def make_unaries(
     _keep_config(cfg, output)
     missing = [video for video in videos if not _is_written(video, output)]
     mapper = ObjectVideoMapper(cfg, is_train=False)
-    for video in tqdm(missing, desc="unaries", unit="video", disable=None):
+    for video in progress(missing, desc="unaries", unit="video"):
         with atomic_folder(output / video["video_name"]) as temporary:
             _write_video(tracker, mapper(video), temporary)
 

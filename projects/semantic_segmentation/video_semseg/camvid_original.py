@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from video_semseg import camvid
 from video_semseg.label_maps import Size, save_image, told_if_not_writable
-from videogcrf_det.data.davis_folder import BAD_IMAGE
+from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
 
 # Class of the original -> its RGB there, and what it becomes (None: void). This is the grouping
 # that is published with other tools; the tutorial gives label maps, but no table.
@@ -119,7 +119,7 @@ def convert_camvid(
 def _write(pairs: dict[str, list[tuple[Path, Path]]], output: Path, size: Size | None) -> None:
     table = _labels_of_colours()
     work = [(split, *pair) for split, of_split in pairs.items() for pair in of_split]
-    for split, image, label in tqdm(work, desc="converting", unit="frame", disable=None):
+    for split, image, label in progress(work, desc="converting", unit="frame"):
         frame, label_map = _convert(image, label, table, size)
         save_image(output / split / image.name, frame)
         save_image(output / f"{split}annot" / image.name, label_map)

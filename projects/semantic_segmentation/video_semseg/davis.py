@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as mask_util
-from tqdm import tqdm
 
 from video_semseg.label_maps import check_label_map, require_files, save_image, told_if_not_writable
 from videogcrf_det.data import load_video_coco_json
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 
 # name -> RGB, in the order of the labels
 COLOURS = {"background": (0, 0, 0), "person": (220, 20, 60)}
@@ -59,7 +59,7 @@ def write_label_maps(json_file: str | os.PathLike[str]) -> list[Path]:
     """
     records = _records(json_file)
     with told_if_not_writable(_folder(json_file, "SemanticPerson")):
-        for record in tqdm(records, desc="writing", unit="frame", disable=None):
+        for record in progress(records, desc="writing", unit="frame"):
             save_image(record["sem_seg_file_name"], _label_map(record, json_file))
     return [Path(record["sem_seg_file_name"]) for record in records]
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from videogcrf_det.data.images import read_image
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.segmentation import check_labels, write_evaluation

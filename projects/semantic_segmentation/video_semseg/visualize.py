@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from video_semseg.drawing import LabelMap, Palette, draw_labels, legend, palette_of
 from videogcrf_det.data import load_videos
+from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
+from videogcrf_det.progress import progress
 from videogcrf_det.visualization.overlay import Picture, enlarge
 from videogcrf_det.visualization.panels import BACKGROUND, side_by_side, write_png
 from videogcrf_det.visualization.runs import only_dataset
@@ -121,7 +121,7 @@ def choose_frames(
     """
     places = [(video, index) for video in videos for index in range(len(video["frames"]))]
     counts = []
-    for video, index in tqdm(places, desc="comparing", unit="frame", leave=False):
+    for video, index in progress(places, desc="comparing", unit="frame", leave=False):
         compared = _compare(video["frames"][index], base, run)
         known = compared.truth < len(palette.names)
         counts.append(int(((compared.base != compared.run) & known).sum()))

@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image
+from video_tracking.unaries import read_unary
 
 HEIGHT, WIDTH, RADIUS = 48, 64, 9
 COLOURS = [(230, 200, 40), (40, 90, 230)]
@@ -59,3 +60,8 @@ def write_list(root, year, split, lines):
     file = root / "ImageSets" / year / f"{split}.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n".join(lines) + "\n")
+
+
+def read_probability(folder, record):
+    """The probabilities (H, W) of the foreground that unaries stand for."""
+    return 1 / (1 + np.exp(-read_unary(folder, record)))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
+from PIL import Image
 from video_tracking.davis import VOID, read_ids, read_object_mask
 from video_tracking.evaluation import TrackingEvaluator
 from video_tracking.measures import contour_accuracy, region_similarity
-from video_tracking.unaries import read_probability
 
-from tests.projects.instance_tracking.drawn import object_ids, write_list
+from tests.projects.instance_tracking.drawn import object_ids, read_probability, write_list
 from videogcrf_det.data import load_videos
 
 SHARED = Path(os.getenv("VIDEOGCRF_SHARED_DATA", "../shared/data"))
@@ -120,6 +120,15 @@ def test_scores_can_be_read_as_unaries(register, tmp_path):
         assert np.allclose(found, truth(record) * 0.6 + 0.1, atol=1e-4)
 
 
+def test_figures_of_sequences_reach_the_log(register, tmp_path, caplog):
+    """By a logger that detectron2's handlers hear, with recall and decay."""
+    with caplog.at_level("INFO"):
+        evaluate(register("2016"), tmp_path, truth)
+    (record,) = [r for r in caplog.records if "J-decay" in r.getMessage()]
+    assert record.name.startswith("detectron2.")
+    assert all(name in record.getMessage() for name in ("roll", "spin", "F-recall", "J&F"))
+
+
 def test_frames_without_annotation(root, register, tmp_path, caplog):
     for number in range(1, 5):
         (root / f"Annotations/240p/spin/{number:05d}.png").unlink()
@@ -134,19 +143,41 @@ def test_frames_without_annotation(root, register, tmp_path, caplog):
     assert (tmp_path / "masks/spin/00004.png").is_file()
 
 
-def test_void_pixels(root, register, tmp_path):
-    from PIL import Image
-
+def test_255_is_background_in_davis_2017(root, register, tmp_path):
+    """As the benchmark's code has it, which sets it to 0 before it measures."""
     for number in range(6):
         ids = object_ids(number, 2)
-        ids[:, 40:] = VOID
+        ids[:4] = VOID
         Image.fromarray(ids).save(root / f"Annotations/240p/pair/{number:05d}.png")
+    name = register("2017")
+    exact, _ = evaluate(name, tmp_path / "exact", truth)
+    assert exact["J"] == pytest.approx(100)
 
-    def predict(record):
+    def claimed(record):
         return truth(record) + (read_object_mask(record) == VOID) * (record["object_id"] == 1)
 
-    figures, _ = evaluate(register("2017"), tmp_path, predict)
-    assert figures["J"] == pytest.approx(100)
+    found, _ = evaluate(name, tmp_path / "claimed", claimed)
+    expected = [
+        [truth(r).sum() / claimed(r).sum() for r in records[1:-1]]
+        for records in ([v["frames"] for v in load_videos(name)])
+    ]
+    assert found["J"] == pytest.approx(100 * np.mean(expected))
+
+
+def test_the_surer_of_two_sure_objects(register, tmp_path):
+    """Probabilities that a float rounds to 1: the lower id does not win for its number."""
+    margins = {1: 20.0, 2: 30.0}
+
+    def outputs(record):
+        margin = torch.full((48, 64), margins[record["object_id"]])
+        return {"sem_seg": torch.stack([-margin, margin]).softmax(0)}
+
+    evaluator = TrackingEvaluator(register("2017"), str(tmp_path))
+    for video in load_videos(evaluator.dataset_name):
+        frames = video["frames"]
+        evaluator.process([{**video, "records": frames}], [map(outputs, frames)])
+    evaluator.evaluate()
+    assert (read_ids(tmp_path / "masks/pair/00002.png") == 2).all()
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")

@@ -11,10 +11,17 @@ from video_tracking import add_tracking_config
 from video_tracking.davis import VOID, read_object_mask
 from video_tracking.mappers import ObjectVideoMapper
 from video_tracking.provider import OnlineTracker, confident_labels
-from video_tracking.unaries import read_probability
 from video_tracking.write_unaries import make_unaries
 
-from tests.projects.instance_tracking.drawn import CONFIGS, HEIGHT, TINY, WIDTH, ball, picture
+from tests.projects.instance_tracking.drawn import (
+    CONFIGS,
+    HEIGHT,
+    TINY,
+    WIDTH,
+    ball,
+    picture,
+    read_probability,
+)
 from videogcrf_det.data import load_videos
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
@@ -139,7 +146,7 @@ def test_settings_of_adaptation_change_the_result(register, make_cfg):
     others.append({"BASE_LR": 0.02})
     for changed in [{"ENABLED": False}, {"DISTANCE": 10}, *others]:
         found = run(**changed)
-        assert np.array_equal(found[0], base[0]), "it comes before any adaptation"
+        np.testing.assert_allclose(found[0], base[0], atol=1e-6, err_msg="before any adaptation")
         assert not np.allclose(found[1:], base[1:], atol=1e-6), changed
 
 
@@ -247,7 +254,7 @@ def test_a_backbone_alone_will_do(register, make_cfg, tmp_path):
         return np.stack(list(OnlineTracker.from_cfg(cfg)("roll", frames)))
 
     base = run(0)
-    assert np.array_equal(run(0), base), "the new head follows from the seed"
+    np.testing.assert_allclose(run(0), base, atol=1e-6, err_msg="the head follows from the seed")
     assert not np.allclose(run(1), base, atol=1e-6)
 
 

@@ -11,7 +11,8 @@ def test_the_most_probable_object_if_more_probable_than_not():
         1: np.array([[0.9, 0.6, 0.2, 0.5]]),
         7: np.array([[0.1, 0.8, 0.4, 0.5]]),
     }
-    assert merge_objects(probabilities).tolist() == [[1, 7, 0, 0]]
+    log_odds = {key: np.log(p / (1 - p)) for key, p in probabilities.items()}
+    assert merge_objects(log_odds).tolist() == [[1, 7, 0, 0]]
 
 
 def test_indexed_pictures(tmp_path):

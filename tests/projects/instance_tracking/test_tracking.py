@@ -156,6 +156,27 @@ def test_training_on_given_unaries(make_cfg):
     assert given["tracking"]["J"] == pytest.approx((75 + 200 / 3) / 2)
 
 
+def test_given_unaries_alone_need_no_weights(make_cfg):
+    """Nothing is loaded that is not used: the file of weights is not even there."""
+    cfg = make_cfg("MODEL.WEIGHTS", "nowhere.pkl")
+    args = Namespace(phase="unary", eval_only=True, resume=False, config_file=CONFIG, opts=[])
+    given = run_phases(TrackingTrainer, cfg, args)
+    assert given["tracking"]["J"] == pytest.approx((75 + 200 / 3) / 2)
+    cost = json.loads(next(Path(cfg.OUTPUT_DIR).rglob("cost.json")).read_text())
+    assert cost["parameters"] == 0
+
+
+def test_no_bars_and_no_times_that_nobody_measured_in_logs(make_cfg, capfd):
+    cfg = make_cfg()
+    args = Namespace(phase="unary", eval_only=True, resume=False, config_file=CONFIG, opts=[])
+    run_phases(TrackingTrainer, cfg, args)
+    out, err = capfd.readouterr()
+    assert "frame/s" not in err, "a bar where there is no terminal"
+    assert "it/s" not in err
+    assert "pure compute time" not in out
+    assert "11 frames in" in out
+
+
 @pytest.mark.parametrize(
     ("opts", "sentence"),
     [

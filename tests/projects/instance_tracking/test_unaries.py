@@ -6,11 +6,11 @@ import pytest
 from video_tracking.unaries import (
     WHITE,
     check_unaries,
-    read_probability,
     read_unary,
     write_unary,
 )
 
+from tests.projects.instance_tracking.drawn import read_probability
 from videogcrf_det.errors import InputError
 
 RECORD = {

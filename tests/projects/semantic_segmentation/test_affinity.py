@@ -38,8 +38,8 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
     torch.manual_seed(0)
     frames, labels, height, width = 3, 4, 2, 5
     options = {"spatial_dim": 3, "temporal_dim": 2, "conv_dim": 4, **options}
-    field = VideoGCRF(6, layout="per_label", num_labels=labels, **options).requires_grad_(False)
-    for branch in filter(None, (field.spatial, field.temporal)):
+    field = VideoGCRF.build(6, num_labels=labels, **options).requires_grad_(False)
+    for branch in filter(None, (field.field.spatial, field.field.temporal)):
         torch.nn.init.normal_(branch.embed.weight, std=1.0)
     embeddings = field.embeddings(torch.randn(frames, 6, height, width))
     weights = reference_coupling(
@@ -52,7 +52,7 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
     inverse = np.linalg.inv(matrix)
     shape = (frames, labels, height, width)
     for v, label, cell in itertools.product(range(frames), (0, 2), [(0, 0), (1, 3)]):
-        found = cell_couplings(field, embeddings, (height, width), v, cell, label)
+        found = cell_couplings(field.field, embeddings, (height, width), v, cell, label)
         index = np.ravel_multi_index((v, label, *cell), shape)
         unit = np.zeros((frames, height, width))
         unit[v, cell[0], cell[1]] = 1
@@ -114,7 +114,7 @@ def test_figure(described):
     assert scores.unary.shape == (3, 3, 6, 8)
     cell = (30 // 8, 30 // 8)
     couplings = cell_couplings(
-        model.crf, joined_embeddings(scores.terms), (6, 8), 1, cell, NAMES.index("box")
+        model.crf.field, joined_embeddings(scores.terms), (6, 8), 1, cell, NAMES.index("box")
     )
     mask = label_map(3) == 1
     np.testing.assert_array_equal(grid.outlines[0], mask)

@@ -1,0 +1,108 @@
+"""The one reader of images: frames, label maps, folders of frames."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# what Pillow raises on broken files
+BAD_IMAGE = (
+    *(OSError, SyntaxError, ValueError, struct.error, EOFError, MemoryError),
+    Image.DecompressionBombError,
+)
+TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+ORIENTATION = 0x0112
+
+
+def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> NDArray[np.uint8]:
+    """An image as every part of the project sees it.
+
+    It is turned as its EXIF orientation says. Of 16 bits a channel the upper 8 are taken. The file
+    is decoded as a whole, so that one that is damaged anywhere is never half black.
+
+    Args:
+        path: of any format that Pillow reads, with one image in it.
+        mode: "RGB", "BGR", or "L" for grey and for labels.
+
+    Returns:
+        (H, W, 3), or (H, W, 1) for "L", uint8.
+
+    Raises:
+        OSError: it is not there, is damaged, or holds something else; the end of a sentence.
+    """
+    try:
+        with Image.open(path) as image:
+            _check_single(image)
+            image.load()  # before anything that would swallow an error, and pass the second time
+            pixels = _eight_bits(ImageOps.exif_transpose(image), "L" if mode == "L" else "RGB")
+    except BAD_IMAGE as error:
+        raise OSError(reason(error)) from error
+    if mode == "L":
+        return pixels[:, :, None]
+    return np.ascontiguousarray(pixels[:, :, ::-1]) if mode == "BGR" else pixels
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of an open image, turned as read_image turns it."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
+
+
+def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) of an image as read_image gives it, without decoding it.
+
+    Raises:
+        OSError: see read_image.
+    """
+    try:
+        with Image.open(path) as image:
+            _check_single(image)
+            return upright_size(image)
+    except BAD_IMAGE as error:
+        raise OSError(reason(error)) from error
+
+
+def check_whole(path: Path) -> None:
+    """Check that a file does not end too early; it is decoded only where its end does not tell.
+
+    Raises:
+        OSError: see read_image.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+        file.seek(max(path.stat().st_size - 64, 0))
+        end = file.read()
+    if start != b"\xff\xd8" or b"\xff\xd9" in end:  # no JPEG, or one with its end
+        return
+    try:
+        read_image(path)  # others follow the image in the same file, as in motion photos
+    except OSError:
+        raise OSError("the file is cut short") from None
+
+
+def reason(error: BaseException) -> str:
+    """What Pillow says of a file, without its path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
+        return f"it has more than twice {limit} pixels: make it smaller"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _check_single(image: Image.Image) -> None:
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and image.format != "MPO":  # which has previews after the image
+        raise ValueError(f"it holds {count} images: save each as a file, or a video")
+
+
+def _eight_bits(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: save 8 or 16 bits")
+    if image.mode[0] == "I":  # more than 8 bits of grey, which Pillow would clip
+        grey = np.clip(np.asarray(image) // 256, 0, 255).astype(np.uint8)
+        return grey if mode == "L" else np.stack([grey] * 3, axis=2)
+    return np.asarray(image.convert(mode))
