@@ -271,11 +271,10 @@ def error(found, expected):
 @pytest.mark.parametrize("block_size", [0, 1, 3, 4])
 def test_layers_leave_what_is_the_same_everywhere(block_size, lam):
     """With blocks over the border, padding, and clips of several lengths."""
-    module = VideoGCRF(
+    module = VideoGCRF.build(
         5,
-        pairwise="difference",
-        spatial_dim=0,
-        temporal_dim=4,
+        pairwise="average",
+        dim=4,
         conv_dim=4,
         block_size=block_size,
         lam=lam,

@@ -166,21 +166,22 @@ def test_another_default_device(solver):
 
 
 FIELDS = [
-    {"layout": "shared"},
-    {"layout": "shared", "spatial_dim": 0, "neighbourhood": "2"},
-    {"layout": "shared", "temporal_dim": 0, "fusion": "replace"},
-    {"layout": "shared", "coupled": False},
-    {"layout": "shared", "distance_decay": 2.0, "learn_lam": True},
-    {"layout": "per_label", "num_labels": 3},
-    {"layout": "shared", "pairwise": "difference", "spatial_dim": 0},
-    {"layout": "shared", "pairwise": "difference", "spatial_dim": 0, "block_size": 3},
+    {},
+    {"spatial_dim": 0, "neighbourhood": "2"},
+    {"temporal_dim": 0, "fusion": "replace"},
+    {"coupled": False},
+    {"distance_decay": 2.0, "learn_lam": True},
+    {"num_labels": 3},
+    {"pairwise": "average", "dim": 4},
+    {"pairwise": "average", "dim": 4, "block_size": 3},
 ]
 
 
 @pytest.mark.parametrize("options", FIELDS, ids=str)
 def test_layers(options):
     """Training and inference, on padded clips of one length: a wait a solve, and no more."""
-    module = VideoGCRF(5, **{"temporal_dim": 4, "spatial_dim": 4, "conv_dim": 4, **options})
+    sizes = {} if "dim" in options else {"temporal_dim": 4, "spatial_dim": 4}
+    module = VideoGCRF.build(5, **{**sizes, "conv_dim": 4, **options})
     if module.fusion == "residual":
         torch.nn.init.normal_(module.output.weight)
     features = torch.randn(6, 5, 4, 7)
@@ -201,7 +202,7 @@ def test_layers(options):
     given = [t if t is None else GPUTensor(t) for t in (features, unary)]
     with simulated_gpu() as waits:
         x = run(state, *given)
-        solves = int(module.coupled)
+        solves = int(module.field.coupled)
         # a decay of the couplings is copied to where they are made
         assert len(waits) <= solves + ("distance_decay" in options), waits
         waits.clear()

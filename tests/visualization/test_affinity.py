@@ -153,7 +153,7 @@ def test_couplings_of_differences():
     affinity = point_affinity(backbone, images, "patches", 1, (1, 2))
     assert affinity.spatial is None
     weights = reference_coupling(3, "2", "psd")[1]
-    expected = sum(temporal[1, d, 1, 2] * weights[:, None, None] * temporal[:, d] for d in range(3))
+    expected = sum(temporal[1, d, 1, 2] * weights[:, None, None] * temporal[:, d] for d in range(4))
     expected[:, 3:] = expected[:, :, 3:] = 0  # of other blocks
     np.testing.assert_allclose(affinity.temporal, expected, atol=1e-6)
     trusted = maps[2][:, 0].numpy()
