@@ -173,3 +173,20 @@ def test_real_sequences(tmp_path):
     assert list(dict.fromkeys(r["video_id"] for r in records)) == names
     assert len(records) == len(list((tmp_path / "JPEGImages/240p").glob("*/*.jpg")))
     assert set(np.unique(read_object_mask(records[0]))) == {0, 1}
+
+
+def test_masks_that_were_saved_as_jpeg_are_named(tmp_path):
+    """Around an object they have grey levels, all of which would be the object."""
+    import io
+
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:40] = 255
+    path = tmp_path / "00000.png"
+    Image.fromarray(mask).save(path)
+    record = {"mask_file": str(path), "object_id": None}
+    assert read_object_mask(record).sum() == 400
+    stream = io.BytesIO()
+    Image.fromarray(mask).save(stream, "JPEG", quality=30)
+    Image.open(stream).save(path)
+    with pytest.raises(InputError, match=r"00000\.png has \d+ grey levels"):
+        read_object_mask(record)
