@@ -15,6 +15,7 @@ from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.fit import FitOptions, Fitter
 from videogcrf_det.steady.fit_video import find_videos, fit_video
 from videogcrf_det.steady.spoil import KINDS, compress, shake, spoil_clip
+from videogcrf_det.steady.stream import FieldStream
 from videogcrf_det.video import VideoWriter
 
 
@@ -180,8 +181,11 @@ def test_the_tools_from_footage_to_a_steady_video(footage, small, start, tmp_pat
             writer.write(scene(), index / 10)
     fields = tmp_path / "fields.pth"
     fit = ["tools/fit_video.py", "--config-file", CONFIG, "--weights", weights, "--videos", footage]
-    code, out, err = start(*fit, "--iterations", 2, "--output", fields, *opts)
+    test = ["DATASETS.TEST", "('mini_davis_person_val',)"]
+    code, out, err = start(*fit, "--iterations", 2, "--output", fields, "--evaluate", *opts, *test)
     assert code == 0, err
+    inference = tmp_path / "out/inference/mini_davis_person_val"
+    assert "segm" in json.loads((inference / "evaluation.json").read_text())["results"]
     assert "| p2" in out
     assert fields.is_file()
     folder = tmp_path / "fields_fit"
@@ -196,9 +200,30 @@ def test_the_tools_from_footage_to_a_steady_video(footage, small, start, tmp_pat
     code, _, err = start(*demo[:-1], tmp_path / "p.mp4", "--opts", "MODEL.FPN.OUT_CHANNELS", 32)
     assert code == 2
     assert "Traceback" not in err
-    code, _, err = start(*fit, "--iterations", 2, "--output", tmp_path, *opts)
-    assert code == 2
-    assert "is a folder" in err
+
+
+def test_an_output_that_is_a_folder(footage, detector, tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        fit_video(detector, [str(footage)], tmp_path, FitOptions(iterations=1))
+    (tmp_path / "f_fit").mkdir()
+    (tmp_path / "f_fit/thesis.txt").write_text("not ours")
+    with pytest.raises(InputError, match="of something else"):
+        fit_video(detector, [str(footage)], tmp_path / "f.pth", FitOptions(iterations=1))
+    assert (tmp_path / "f_fit/thesis.txt").read_text() == "not ours"
+
+
+def test_a_moving_average_is_one(detector):
+    """At latency 0 a constant change reaches its share at once, and the rest step by step."""
+    fields = SteadyFields.moving_average(detector.model, 0.5)
+    stream = FieldStream(fields, 0)
+    maps = {name: torch.zeros(1, fields.channels[name], 2, 2) for name in fields}
+    for _ in range(20):
+        list(stream.push(maps))
+    ones = {name: torch.ones_like(value) for name, value in maps.items()}
+    steps = [float(next(stream.push(ones))["p2"].mean()) for _ in range(3)]
+    assert steps == pytest.approx([0.5, 0.75, 0.875], abs=1e-3)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        SteadyFields.moving_average(detector.model, 1.0)
 
 
 @pytest.fixture
