@@ -10,7 +10,7 @@ import torch
 from tests.conftest import CONFIG
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
-from videogcrf_det.steady.detector import Detector, demo_cfg, load_detector
+from videogcrf_det.steady.detector import Detector, demo_cfg, find_config, load_detector
 from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.fit import FitOptions, Fitter
 from videogcrf_det.steady.fit_video import find_videos, fit_video
@@ -240,6 +240,23 @@ def make_cfg_model(small, tmp_path):
     path = tmp_path / "detector.pth"
     torch.save({"model": build_model(build_cfg(CONFIG, opts)).state_dict()}, path)
     return path, opts
+
+
+def test_lazy_configs_and_names_of_the_model_zoo(tmp_path):
+    """A LazyConfig by its name in the zoo; sizes of test images are those of its loader."""
+    from detectron2.config import LazyConfig, instantiate
+
+    name = "COCO-Detection/fcos_R_50_FPN_1x.py"
+    model = instantiate(LazyConfig.load(find_config(name)).model)
+    torch.save({"model": model.state_dict()}, tmp_path / "w.pth")
+    found = load_detector(name, str(tmp_path / "w.pth"))
+    assert type(found.model).__name__ == "FCOS"
+    assert (found.min_size, found.max_size, found.cfg) == (800, 1333, None)
+    assert found.resize(scene(60, 90)).shape == (800, 1200, 3)
+    assert list(SteadyFields.for_model(found.model)) == ["p3", "p4", "p5", "p6", "p7"]
+    with pytest.raises(InputError, match="cannot be used"):
+        load_detector(name, str(tmp_path / "w.pth"), ["model.no_such_part=3"])
+    assert find_config("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml").endswith(".yaml")
 
 
 def test_fields_travel_with_the_name_of_their_detector(tmp_path, make_model):
