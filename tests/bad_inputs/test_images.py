@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.conftest import CONFIG
 from videogcrf_det.data.davis_folder import DavisFolder, Problems, read_sequence
-from videogcrf_det.data.images import header_size, read_image
+from videogcrf_det.data.images import header_size, read_image, read_label_map
 from videogcrf_det.data.mappers import FrameMapper
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
@@ -44,11 +44,16 @@ def through_all_readers(path):
     return [frame.image, mapped.permute(1, 2, 0).numpy(), read_image(path)]
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_turn_as_exif_says(orientation, picture, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path / "a.png", picture, exif=exif)
+def test_all_turn_as_exif_says(orientation, suffix, picture, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "tif":
+        save(path, picture, tiffinfo={0x0112: orientation})
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        save(path, picture, exif=exif)
     turned = {
         1: picture,
         2: picture[:, ::-1],
@@ -95,11 +100,12 @@ def test_files_that_were_cut_are_named(suffix, share, tmp_path):
             read_image(path)
 
 
-def test_a_png_that_is_damaged_in_its_middle_is_never_half_black(tmp_path):
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_png_that_is_damaged_in_its_middle_is_never_half_black(place, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     path = save(tmp_path / "a.png", noise)
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 255
+    content[int(place * len(content))] ^= 255
     path.write_bytes(bytes(content))
     cfg = build_cfg(CONFIG)
     record = {"file_name": str(path), "height": 60, "width": 80}
@@ -140,6 +146,14 @@ def test_images_that_are_too_large_are_named(monkeypatch, picture, tmp_path):
         read_image(path)
     with pytest.raises(InputError, match="make it smaller"):
         open_video(_in_folder(path))
+
+
+def test_labels_of_16_bits_are_named(tmp_path):
+    save(tmp_path / "a.png", np.full((4, 5), 300, np.uint16))
+    with pytest.raises(OSError, match="more than 8 bits"):
+        read_label_map(tmp_path / "a.png")
+    save(tmp_path / "b.png", np.full((4, 5), 7, np.uint8))
+    assert (read_label_map(tmp_path / "b.png") == 7).all()
 
 
 def test_floating_point_pixels_are_named(tmp_path):

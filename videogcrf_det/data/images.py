@@ -45,9 +45,27 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> NDArray[np.ui
     return np.ascontiguousarray(pixels[:, :, ::-1]) if mode == "BGR" else pixels
 
 
+def read_label_map(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """A label map (H, W), one label of 0 to 255 a pixel, turned as frames are.
+
+    Raises:
+        OSError: see read_image; of more than 8 bits, nothing says which 8 are the label.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode[0] == "I":
+                raise ValueError("its labels have more than 8 bits: save it with 8")
+    except BAD_IMAGE as error:
+        raise OSError(reason(error)) from error
+    return read_image(path, "L")[..., 0]
+
+
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) of an open image, turned as read_image turns it."""
     width, height = image.size
+    if image.format == "TIFF":  # of which Pillow has turned the size already, or not: its version
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        width, height = int(tags[256]), int(tags[257])
     return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
 
 

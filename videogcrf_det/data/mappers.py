@@ -21,7 +21,7 @@ from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as mask_util
 
 from videogcrf_det.data.degrade import degrade
-from videogcrf_det.data.images import read_image
+from videogcrf_det.data.images import read_image, read_label_map
 from videogcrf_det.errors import InputError
 from videogcrf_det.structures import AnnotatedInstances
 
@@ -82,7 +82,7 @@ class FrameMapper(DatasetMapper):
         with named_if_unreadable({**record, **({"sem_seg_file_name": labels} if labels else {})}):
             image = read_image(record["file_name"], self.image_format)
             check_image_size(record, image)
-            sem_seg = None if labels is None else read_image(labels, "L")[..., 0]
+            sem_seg = None if labels is None else read_label_map(labels)
         aug_input = T.AugInput(image, sem_seg=sem_seg)
         transforms = self.augmentations(aug_input)
         pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))

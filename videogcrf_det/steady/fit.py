@@ -187,9 +187,9 @@ class Fitter:
                 if self.progress * CHECKS >= len(self.history) + 1 or self.progress >= 1:
                     self._check(reader, writer)
                 self.save()  # a few MB
-                bar.n = min(100, round(100 * self.progress))
                 held_out = f", held out {self.history[-1][1]:.4f}" if self.history else ""
-                bar.set_postfix_str(f"loss {loss:.4f}{held_out}", refresh=True)
+                bar.set_postfix_str(f"loss {loss:.4f}{held_out}", refresh=False)
+                bar.update(min(100, round(100 * self.progress)) - bar.n)
         if self.best is not None:
             self.fields.load_state_dict(self.best)
         return self.fields

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from video_semseg.drawing import LabelMap, Palette, draw_labels, legend, palette_of
 from videogcrf_det.data import load_videos
-from videogcrf_det.data.images import read_image
+from videogcrf_det.data.images import read_image, read_label_map
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
@@ -153,7 +153,7 @@ def _decode(regions: Sequence[Record]) -> LabelMap:
 def read_labels(record: Record) -> LabelMap:
     """The annotation (H, W) of a frame."""
     with named_if_unreadable(record):
-        return read_image(record["sem_seg_file_name"], "L")[..., 0].astype(int)
+        return read_label_map(record["sem_seg_file_name"]).astype(int)
 
 
 def draw_comparison(frames: Sequence[Compared], palette: Palette) -> Picture:
