@@ -6,6 +6,7 @@ setup(
     name="videogcrf-det",
     version="0.1.0",
     description="Deep spatio-temporal random fields (VideoGCRF) for detectron2",
+    license="Apache-2.0",
     packages=find_packages(include=["videogcrf_det*"]),
     package_data={"videogcrf_det": ["py.typed", "data/*.txt"]},
     python_requires=">=3.10",
