@@ -74,9 +74,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
     # were fitted).
     cfg.MODEL.VIDEO_GCRF.STRENGTH = 1.0
-    # "dis": fields follow OpenCV's optical flow from frame to frame, and have to be fitted with it.
+    # "": along what fields were fitted, the optical flow or the same places. "dis": OpenCV's flow.
     # A folder: the flow of one video that another program has computed; see FlowFolder.
-    # "": fields couple the same places.
     cfg.MODEL.VIDEO_GCRF.MOTION = ""
 
     # ---- the random field ------------------------------------------------------------------------

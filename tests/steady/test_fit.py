@@ -262,7 +262,9 @@ def test_lazy_configs_and_names_of_the_model_zoo(tmp_path):
 def test_fields_travel_with_the_name_of_their_detector(tmp_path, make_model):
     fields = SteadyFields.for_model(make_model())
     fields.source = {"config_file": CONFIG, "weights": "w.pth", "opts": ["SEED", "3"]}
+    fields.motion = "dis"
     fields.save(tmp_path / "f.pth")
+    assert SteadyFields.load(tmp_path / "f.pth").motion == "dis"
     cfg = demo_cfg(None, str(tmp_path / "f.pth"), ["SEED", "4"], latency=3, strength=0.5, batch=2)
     assert (cfg.MODEL.WEIGHTS, cfg.SEED, cfg.TEST.LATENCY) == ("w.pth", 4, 3)
     assert (cfg.MODEL.VIDEO_GCRF.STRENGTH, cfg.TEST.FRAMES_PER_BATCH) == (0.5, 2)

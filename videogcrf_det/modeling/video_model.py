@@ -63,12 +63,13 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
             raise InputError(
                 f"TEST.FRAMES_PER_BATCH is {cfg.TEST.FRAMES_PER_BATCH}: give 1 or more"
             )
+        fields = SteadyFields.load(options.FIELDS)
         attach(
             model,
-            SteadyFields.load(options.FIELDS),
+            fields,
             latency=None if latency == -1 else latency,
             strength=options.STRENGTH,
-            motion=motion_of(model, options.MOTION),
+            motion=motion_of(model, options.MOTION or fields.motion),
         )
     if cfg.TEST.DETECTION_WINDOW < 1:
         raise InputError(f"TEST.DETECTION_WINDOW is {cfg.TEST.DETECTION_WINDOW}: give 1 or more")

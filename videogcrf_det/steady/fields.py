@@ -26,7 +26,12 @@ class SteadyFields(nn.Module):
         options: keyword arguments of ChainField.
         fingerprint: of the backbone that they were fitted to; see ``fingerprint``.
         source: names the detector: ``config_file``, ``weights``, ``opts``.
+
+    Attributes:
+        motion: along what they were fitted; see motion_of.
     """
+
+    motion: str = ""
 
     def __init__(
         self,
@@ -114,6 +119,7 @@ class SteadyFields(nn.Module):
             "options": self.options,
             "fingerprint": self.fingerprint,
             "source": self.source,
+            "motion": self.motion,
             "weights": {name: value.cpu() for name, value in self.state_dict().items()},
         }
         with atomic_write(path) as temporary:
@@ -134,6 +140,7 @@ class SteadyFields(nn.Module):
                 raise ValueError(f"its format is {content['format']!r}")
             named = content["fingerprint"], content["source"]
             fields = cls(content["channels"], *named, **content["options"])
+            fields.motion = content["motion"]
             fields.load_state_dict(content["weights"])
         except (
             *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError),

@@ -73,11 +73,13 @@ def fit_video(
         paths, folder / "clips", detector.resize, [detector.min_size, detector.max_size]
     )
     print(f"{len(clips.train)} clips to fit on, {len(clips.held_out)} held out", flush=True)
-    motion = motion_of(detector.model, "dis" if options.motion else "")
+    along = "dis" if options.motion else ""
+    motion = motion_of(detector.model, along)
     fitter = Fitter(detector, clips, folder, options, motion)
     if resume:
         fitter.resume()
     fields = fitter.run()
+    fields.motion = along
     table = restored_table(fitter.restored())
     with atomic_write(folder / "restored.md") as path:
         path.write_text(table + "\n")
@@ -180,6 +182,7 @@ def draw_before_and_after(
         its path; None for models that give no instances.
     """
     rows = []
+    motion = motion_of(detector.model, fields.motion)
     for index, folder in enumerate(clips.held_out[:most]):
         frames = read_clip(folder)
         spoilt = spoil_clip(frames, np.random.default_rng([7, index]))
@@ -188,7 +191,7 @@ def draw_before_and_after(
         records = [_record(detector, frame) for frame in shown]
         with torch.no_grad():
             (before,) = detector.model([records[which]])
-        attach(detector.model, fields, latency=len(frames) - 1, motion=None)
+        attach(detector.model, fields, latency=len(frames) - 1, motion=motion)
         after = list(detect_video(detector.model, records))[which]
         detach(detector.model)
         if "instances" not in before:
