@@ -10,6 +10,7 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf.module import VideoGCRF, name_as_of_field
 from videogcrf_det.weights_file import ADVICE, read_checkpoint
 
 NEW = "backbone.gcrf."  # weights that no detector without a VideoGCRF has
@@ -104,6 +105,9 @@ class ClipCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: Any) -> Any:
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
         weights = checkpoint["model"]
+        for name, module in self.model.named_modules():
+            if isinstance(module, VideoGCRF):  # before shapes are compared, by name
+                name_as_of_field(weights, f"{name}.")
         skipped = []
         for name in sorted(weights.keys() & shapes.keys()):
             if tuple(weights[name].shape) != tuple(shapes[name]):

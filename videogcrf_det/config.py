@@ -128,7 +128,7 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.COUPLED = True
     # "direct": the exact solver of docs/method.md. "cg": conjugate gradients, Algorithm 1 of the
     # paper. "auto": the direct one, unless the shapes of the system favour the other. PAIRWISE
-    # "difference" has an exact solver of its own, but for "cg" with more than 256 unknowns a clip.
+    # "average" has an exact solver of its own, but for "cg" with more than 256 unknowns a clip.
     cfg.MODEL.VIDEO_GCRF.SOLVER = "auto"
     # A system counts as solved at this relative residual.
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5

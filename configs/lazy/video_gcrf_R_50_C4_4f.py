@@ -6,7 +6,7 @@ from videogcrf_det.modeling import VideoGCRFBackbone
 
 from .mask_rcnn_R_50_C4 import dataloader, lr_multiplier, model, optimizer, train  # noqa: F401
 
-# any further keyword argument of VideoGCRF can be given here, or on the command line
+# any further keyword argument of VideoGCRF.build can be given here, or on the command line
 model.backbone = L(VideoGCRFBackbone)(
     bottom_up=model.backbone,
     in_features=["res4"],

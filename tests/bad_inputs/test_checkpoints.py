@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import CONFIG
+from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.engine import VideoTrainer, build_cfg, load_model, run
 from videogcrf_det.errors import InputError
 from videogcrf_det.weights_file import read_checkpoint
@@ -177,6 +178,25 @@ def test_weights_of_another_model_are_not_evaluated(change, message, small, tmp_
     torch.save({"model": weights}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=message):
         load_model(build_cfg(CONFIG, [*small, "MODEL.WEIGHTS", str(tmp_path / "w.pth")]))
+
+
+def test_fields_of_older_names_and_another_size_start_anew(small, tmp_path):
+    """Their embeddings are new and all else is loaded, as under the names of today."""
+    key = "MODEL.VIDEO_GCRF.TEMPORAL_DIM"
+    weights = VideoTrainer.build_model(build_cfg(CONFIG, [*small, key, "4"])).state_dict()
+    loaded = {}
+    for name, part in (("today", "field."), ("older", "")):
+        path = tmp_path / f"{name}.pth"
+        torch.save({"model": {n.replace("field.", part): w for n, w in weights.items()}}, path)
+        model = VideoTrainer.build_model(build_cfg(CONFIG, [*small, key, "6"]))
+        checkpointer = ClipCheckpointer(model)
+        checkpointer.load(str(path))
+        state = {n: w for n, w in model.state_dict().items() if ".temporal.embed." not in n}
+        assert all(torch.equal(w, weights[n]) for n, w in state.items())
+        loaded[name] = checkpointer.missing, checkpointer.missing_fields, checkpointer.differing
+    assert loaded["older"] == loaded["today"]
+    assert all(".temporal.embed." in n for n in loaded["older"][1])
+    assert len(loaded["older"][2]) > 0
 
 
 @pytest.mark.parametrize("path", ["nowhere.pth", "detectron2://no/such.pkl", "."])

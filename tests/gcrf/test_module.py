@@ -254,11 +254,11 @@ def test_valid_sizes_of_whole_frames_change_nothing():
     close(module(features, valid_sizes=[(4, 5)] * 3), module(features))
 
 
-# --- differences ---------------------------------------------------------------------------------
+# --- averages ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{"coupled": False}, {"block_size": 0}, {"block_size": 3}])
-def test_embeddings_of_differences(options):
+def test_embeddings_of_averages(options):
     """Of norm 1, over the root of the positions coupled; a confidence of bounded logarithm."""
     module = make(pairwise="average", **options)
     features, _ = inputs("shared", 2, 5, 6)
@@ -331,7 +331,7 @@ def test_blocks_are_clips_of_their_own(size):
     assert (output - features).abs().max() > 0.3
 
 
-def test_differences_within_a_frame_alone():
+def test_averages_within_a_frame_alone():
     """A frame by itself is averaged with itself as one of two would be."""
     features, _ = inputs("shared", 1)
     for size, decay in ((0, None), (2, None), (2, 3.0)):

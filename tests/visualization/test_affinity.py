@@ -145,7 +145,7 @@ def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
         assert not influence[:, :, 6:].any()
 
 
-def test_couplings_of_differences():
+def test_couplings_of_averages():
     backbone = random_backbone(**AVERAGE)
     images = random_images()
     maps = backbone.embeddings(backbone.bottom_up(images.tensor), images.image_sizes)["patches"]

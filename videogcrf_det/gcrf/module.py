@@ -46,7 +46,7 @@ class VideoGCRF(nn.Module):
             self.output = nn.Conv2d(channels, channels, kernel_size=1)
             for parameter in self.output.parameters():
                 nn.init.zeros_(parameter)
-        self.register_load_state_dict_pre_hook(_name_as_of_field)
+        self.register_load_state_dict_pre_hook(_with_names_of_fields)
 
     @classmethod
     def build(
@@ -133,11 +133,20 @@ def _valid_mask(features: Tensor, valid_sizes: Sequence[tuple[int, int]] | None)
     return valid
 
 
-def _name_as_of_field(
-    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_args: Any
-) -> None:
-    """Load checkpoints from before fields were modules of their own: all but ``output.``."""
+def name_as_of_field(state_dict: dict[str, Any], prefix: str) -> None:
+    """Rename weights from before fields were modules of their own: all but ``output.``.
+
+    Args:
+        state_dict: changed in place.
+        prefix: what the names of a VideoGCRF's weights begin with, with its dot.
+    """
     for key in [key for key in state_dict if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
         if not name.startswith(("field.", "output.")):
             state_dict[f"{prefix}field.{name}"] = state_dict.pop(key)
+
+
+def _with_names_of_fields(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_args: Any
+) -> None:
+    name_as_of_field(state_dict, prefix)
