@@ -28,6 +28,7 @@ from videogcrf_det import InputError, demo
 from videogcrf_det.demo_loop import changed_cfg, predict_in_step
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
+from videogcrf_det.tracking import MaskTracker, identify
 from videogcrf_det.video import Frame, InputVideo, open_video
 from videogcrf_det.visualization.colours import palette_colour
 
@@ -49,6 +50,7 @@ class SquareDetector:
         self.threshold = cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
 
     def __call__(self, frames):
+        tracker = MaskTracker()
         for number, frame in enumerate(frames):
             masks = [frame[..., 2] > 200, frame[..., 0] > 200]  # of a BGR image
             classes, scores = [1, 0], [0.9, 0.7]
@@ -63,6 +65,7 @@ class SquareDetector:
             )[kept]
             found.scores = torch.tensor(scores)[kept]
             found.pred_classes = torch.tensor(classes)[kept]
+            identify(tracker, frame, found)
             yield Prediction(frame, found)
 
 

@@ -17,7 +17,7 @@ from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.predictor import VideoPredictor
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.colours import ColourTracker
+from videogcrf_det.visualization.colours import COLOUR_MEMORY, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side
 
@@ -85,7 +85,7 @@ def run_demo(
         drawing.draw,
         output,
         max_frames=max_frames,
-        keep=None if json_file is None else _results(categories, drawing, json_file),
+        keep=None if json_file is None else _results(categories, json_file),
         kept=json_file,
     )
 
@@ -121,17 +121,12 @@ class _Drawing:
     def __init__(self, class_names: Sequence[str], captions: Sequence[str]) -> None:
         self.class_names = class_names
         self.captions = captions
-        self.trackers = [ColourTracker() for _ in captions]
-
-    @property
-    def track_ids(self) -> list[int]:
-        """Of the first detector's instances on the last frame."""
-        return self.trackers[0].track_ids
+        self.colours = [TrackColours(COLOUR_MEMORY) for _ in captions]
 
     def draw(self, image: Picture, found: Sequence[Instances]) -> Picture:
         """A frame with its instances; those of the second detector to the left of the first's."""
         first = found[0].pred_masks.numpy()
-        colours = self.trackers[0].update(first)
+        colours = self.colours[0].update(found[0].track_ids.tolist())
         if len(found) == 1:
             labels = self._labels(found[0])
             return draw_instances(image, first, colours, labels=labels, own_size=True)
@@ -139,7 +134,7 @@ class _Drawing:
         # what both have found has one colour
         pairs = match(mask_iou(second, first), MATCH_IOU)
         known = [colours[pairs[i]] if i in pairs else None for i in range(len(second))]
-        own = self.trackers[1].update(second, known, reserved=colours)
+        own = self.colours[1].update(found[1].track_ids.tolist(), known, reserved=colours)
         drawn = [
             draw_instances(image, masks, colours_of, labels=self._labels(instances))
             for masks, colours_of, instances in zip(
@@ -168,18 +163,16 @@ def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _results(
-    categories: Sequence[tuple[int, str]], drawing: _Drawing, json_file: str | Path
-) -> Iterator[Keeper]:
+def _results(categories: Sequence[tuple[int, str]], json_file: str | Path) -> Iterator[Keeper]:
     """Yield a function that adds the first detector's instances to a list in a JSON file."""
     with atomic_write(json_file) as temporary, temporary.open("w") as file:
         start = "["
 
         def add(number: int, time: Fraction, found: list[Instances]) -> None:
             nonlocal start
-            for result, track in zip(
-                instances_to_coco_json(found[0], number), drawing.track_ids, strict=True
-            ):
+            tracks = found[0].track_ids.tolist()
+            results = instances_to_coco_json(found[0], number)
+            for result, track in zip(results, tracks, strict=True):
                 category_id, category = categories[result["category_id"]]
                 result |= {"category_id": category_id, "category": category, "track_id": track}
                 result |= {"frame_id": number, "timestamp": round(float(time), 6)}

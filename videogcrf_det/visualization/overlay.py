@@ -63,7 +63,7 @@ def draw_instances(
     Args:
         image: (H, W, 3) uint8, RGB. It is not changed.
         masks: (N, H, W) bool.
-        colours: the N palette indices, as ColourTracker or TrackColours give them.
+        colours: the N palette indices, as TrackColours gives them.
         labels: N texts; an empty one is left out.
         boxes: (N, 4) corners x0, y0, x1, y1 in pixels of the frame.
         crowd: which of the N are do-not-care regions. They are hatched in grey, below the others,
