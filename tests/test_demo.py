@@ -200,6 +200,7 @@ def found_one(frames):
         found.pred_masks = torch.ones(1, *frame.shape[:2], dtype=torch.bool)
         found.pred_boxes, found.scores = Boxes([[0, 0, 9, 9]]), torch.tensor([0.75])
         found.pred_classes = torch.tensor([0])
+        found.track_ids = torch.tensor([1])
         yield Prediction(frame, found)
 
 
