@@ -160,6 +160,37 @@ def test_json_holds_coco_results(cfg, folder, tmp_path):
     assert len(truth.loadRes(str(tmp_path / "out.json")).anns) == 20
 
 
+def test_gaps_are_filled_in_and_marked(cfg, folder, tmp_path, monkeypatch):
+    detect = SquareDetector.__call__
+
+    def blink(self, frames):
+        for number, (frame, found) in enumerate(detect(self, frames)):
+            yield Prediction(frame, found[found.pred_classes == 0] if number in (4, 5) else found)
+
+    monkeypatch.setattr(demo, "VideoPredictor", lambda cfg, **_: SquareDetector(cfg))
+    monkeypatch.setattr(SquareDetector, "__call__", blink)
+    drawn = {}
+    for longest_gap in (0, 1, 2):
+        options = {"json_file": tmp_path / "out.json", "longest_gap": longest_gap}
+        demo.run_demo(cfg, folder, tmp_path / str(longest_gap), **options)
+        results = json.loads((tmp_path / "out.json").read_text())
+        assert len(results) == (20 if longest_gap == 2 else 18)
+        filled = [result for result in results if result.get("filled")]
+        assert all(("filled" in result) == (longest_gap > 0) for result in results)
+        drawn[longest_gap] = np.asarray(Image.open(tmp_path / str(longest_gap) / "00004.png"))
+    assert [(result["frame_id"], result["category"]) for result in filled] == [
+        (4, "class 2"),
+        (5, "class 2"),
+    ]
+    for result in filled:
+        expected = (squares(result["frame_id"]) == RED).all(2)
+        found = coco_mask.decode(result["segmentation"])
+        assert (found & expected).sum() > 0.8 * (found | expected).sum()
+    assert len({result["track_id"] for result in results}) == 2
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+
+
 @pytest.mark.usefixtures("fake")
 def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
     labels = []

@@ -37,6 +37,18 @@ def test_identities_are_coloured_in_order_of_appearance():
     assert colours.update(["c", "a"]) == [2, 1]
 
 
+def test_dashed_outlines_are_partly_those_of_others():
+    image = np.full((400, 400, 3), 128, np.uint8)
+    mask = box(100, 100, 200, (400, 400))[None]
+    whole = draw_instances(image, mask, [3], dashed=[False])
+    np.testing.assert_array_equal(whole, draw_instances(image, mask, [3]))
+    dashed = draw_instances(image, mask, [3], dashed=[True])
+    edge = np.s_[99, 110:290]  # above the mask
+    same = (dashed[edge] == whole[edge]).all(-1)
+    assert 0.2 < same.mean() < 0.8
+    np.testing.assert_array_equal(dashed[120:280, 120:280], whole[120:280, 120:280])
+
+
 def test_overlays_tint_instances_and_nothing_else():
     image = np.full((60, 80, 3), 128, np.uint8)
     mask = box(20, 20, 20)
