@@ -443,6 +443,7 @@ def test_two_detectors_keep_few_frames(small, weights):
     [
         ({"confidence_threshold": 1.5}, "--confidence-threshold must be .* got 1.5"),
         ({"max_frames": 0}, "--max-frames must be at least 1, got 0"),
+        ({"longest_gap": -1}, "--fill-gaps must be at least 0, got -1"),
         ({"output": "out.avi"}, r"--output must be an \.mp4 file or a folder, got .*out\.avi"),
         ({"output": "frames"}, "frames is the input"),
         ({"output": "folder.mp4"}, r"--output .*folder\.mp4 is a folder"),
