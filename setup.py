@@ -21,6 +21,7 @@ setup(
         "tqdm>=4.60",
         "matplotlib>=3.5",
         "jinja2>=3",
+        "scipy>=1.9",
     ],
     extras_require={
         # what detectron2 itself imports, for one that was installed without its dependencies
@@ -39,7 +40,7 @@ setup(
         ],
         "video": ["av>=14.1,<19"],
         # what the benchmark compares with
-        "benchmark": ["scipy>=1.9", "linear_operator>=0.5", "pydensecrf2>=1.0"],
-        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "scipy>=1.9"],
+        "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
+        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8"],
     },
 )

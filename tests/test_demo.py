@@ -28,6 +28,7 @@ from videogcrf_det import InputError, demo
 from videogcrf_det.demo_loop import changed_cfg, predict_in_step
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
+from videogcrf_det.tracking import MaskTracker, identify
 from videogcrf_det.video import Frame, InputVideo, open_video
 from videogcrf_det.visualization.colours import palette_colour
 
@@ -49,6 +50,7 @@ class SquareDetector:
         self.threshold = cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
 
     def __call__(self, frames):
+        tracker = MaskTracker()
         for number, frame in enumerate(frames):
             masks = [frame[..., 2] > 200, frame[..., 0] > 200]  # of a BGR image
             classes, scores = [1, 0], [0.9, 0.7]
@@ -63,6 +65,7 @@ class SquareDetector:
             )[kept]
             found.scores = torch.tensor(scores)[kept]
             found.pred_classes = torch.tensor(classes)[kept]
+            identify(tracker, frame, found)
             yield Prediction(frame, found)
 
 
@@ -157,6 +160,37 @@ def test_json_holds_coco_results(cfg, folder, tmp_path):
     assert len(truth.loadRes(str(tmp_path / "out.json")).anns) == 20
 
 
+def test_gaps_are_filled_in_and_marked(cfg, folder, tmp_path, monkeypatch):
+    detect = SquareDetector.__call__
+
+    def blink(self, frames):
+        for number, (frame, found) in enumerate(detect(self, frames)):
+            yield Prediction(frame, found[found.pred_classes == 0] if number in (4, 5) else found)
+
+    monkeypatch.setattr(demo, "VideoPredictor", lambda cfg, **_: SquareDetector(cfg))
+    monkeypatch.setattr(SquareDetector, "__call__", blink)
+    drawn = {}
+    for longest_gap in (0, 1, 2):
+        options = {"json_file": tmp_path / "out.json", "longest_gap": longest_gap}
+        demo.run_demo(cfg, folder, tmp_path / str(longest_gap), **options)
+        results = json.loads((tmp_path / "out.json").read_text())
+        assert len(results) == (20 if longest_gap == 2 else 18)
+        filled = [result for result in results if result.get("filled")]
+        assert all(("filled" in result) == (longest_gap > 0) for result in results)
+        drawn[longest_gap] = np.asarray(Image.open(tmp_path / str(longest_gap) / "00004.png"))
+    assert [(result["frame_id"], result["category"]) for result in filled] == [
+        (4, "class 2"),
+        (5, "class 2"),
+    ]
+    for result in filled:
+        expected = (squares(result["frame_id"]) == RED).all(2)
+        found = coco_mask.decode(result["segmentation"])
+        assert (found & expected).sum() > 0.8 * (found | expected).sum()
+    assert len({result["track_id"] for result in results}) == 2
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+
+
 @pytest.mark.usefixtures("fake")
 def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
     labels = []
@@ -197,6 +231,7 @@ def found_one(frames):
         found.pred_masks = torch.ones(1, *frame.shape[:2], dtype=torch.bool)
         found.pred_boxes, found.scores = Boxes([[0, 0, 9, 9]]), torch.tensor([0.75])
         found.pred_classes = torch.tensor([0])
+        found.track_ids = torch.tensor([1])
         yield Prediction(frame, found)
 
 
@@ -408,6 +443,7 @@ def test_two_detectors_keep_few_frames(small, weights):
     [
         ({"confidence_threshold": 1.5}, "--confidence-threshold must be .* got 1.5"),
         ({"max_frames": 0}, "--max-frames must be at least 1, got 0"),
+        ({"longest_gap": -1}, "--fill-gaps must be at least 0, got -1"),
         ({"output": "out.avi"}, r"--output must be an \.mp4 file or a folder, got .*out\.avi"),
         ({"output": "frames"}, "frames is the input"),
         ({"output": "folder.mp4"}, r"--output .*folder\.mp4 is a folder"),

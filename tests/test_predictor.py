@@ -124,3 +124,22 @@ def test_models_of_single_frames(make_cfg):
     for frame, prediction in zip(frames, predictor(frames), strict=True):
         (alone,) = predictor([frame])
         assert np.array_equal(prediction.instances.scores, alone.instances.scores)
+
+
+def test_identities_of_a_tracker_of_one_s_own_begin_anew_in_every_video(make_cfg):
+    class Counter:
+        def __init__(self):
+            self.frames = []
+
+        def update(self, frame, instances):
+            self.frames.append(frame)
+            return [100 * len(self.frames) + i for i in range(len(instances))]
+
+    opts = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0]
+    frames = [np.random.default_rng(i).integers(0, 255, (48, 64, 3), np.uint8) for i in range(2)]
+    predictor = VideoPredictor(make_cfg(*opts), make_tracker=Counter)
+    for _ in range(2):
+        for number, (_, instances) in enumerate(predictor(frames), start=1):
+            assert len(instances)
+            expected = [100 * number + i for i in range(len(instances))]
+            assert instances.track_ids.tolist() == expected

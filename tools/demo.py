@@ -59,6 +59,13 @@ def main() -> None:
         metavar="WEIGHTS",
         help="show the per-frame detector beside it, with its own weights or with the same ones",
     )
+    parser.add_argument(
+        "--fill-gaps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="fill in objects that are missed for up to N frames; default: 0",
+    )
     parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
     parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
     parser.add_argument(
@@ -81,6 +88,7 @@ def main() -> None:
         baseline=args.compare_baseline,
         fps=args.fps,
         max_frames=args.max_frames,
+        longest_gap=args.fill_gaps,
     )
 
 

@@ -11,13 +11,14 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
 from videogcrf_det.data.classes import check_classes, read_classes
-from videogcrf_det.demo_loop import Keeper, changed_cfg, check_paths, write_predictions
+from videogcrf_det.demo_loop import Keeper, Predictor, changed_cfg, check_paths, write_predictions
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.predictor import VideoPredictor
+from videogcrf_det.tracking import MaskTracker, fill_gaps
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.colours import ColourTracker
+from videogcrf_det.visualization.colours import COLOUR_MEMORY, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side
 
@@ -34,6 +35,7 @@ def run_demo(
     baseline: str | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
+    longest_gap: int = 0,
 ) -> None:
     """Detect and follow instances in a video, and draw them over it.
 
@@ -50,6 +52,7 @@ def run_demo(
             the same ones.
         fps: frames a second of a folder of images, by default 10.
         max_frames: stop after so many.
+        longest_gap: objects missed for at most so many frames are filled in; see fill_gaps.
 
     Raises:
         InputError: something of the above is not usable, or only a part of the video could be read.
@@ -58,6 +61,8 @@ def run_demo(
     output = Path(output)
     if not 0 <= confidence_threshold <= 1:
         raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    if longest_gap < 0:
+        raise InputError(f"--fill-gaps must be at least 0, got {longest_gap}")
     check_paths(source, output, max_frames)
     if json_file is not None and Path(json_file).is_dir():
         raise InputError(f"--json {json_file} is a folder: name a file")
@@ -81,13 +86,22 @@ def run_demo(
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
     write_predictions(
         video,
-        [VideoPredictor(each) for each in cfgs],
+        [_predictor(each, longest_gap) for each in cfgs],
         drawing.draw,
         output,
         max_frames=max_frames,
-        keep=None if json_file is None else _results(categories, drawing, json_file),
+        keep=None if json_file is None else _results(categories, json_file),
         kept=json_file,
     )
+
+
+def _predictor(cfg: CfgNode, longest_gap: int) -> Predictor:
+    """A VideoPredictor, whose gaps are filled in."""
+    if not longest_gap:
+        return VideoPredictor(cfg)
+    memory = max(longest_gap, MaskTracker().memory)
+    predictor = VideoPredictor(cfg, make_tracker=lambda: MaskTracker(memory=memory))
+    return lambda frames: fill_gaps(predictor(frames), longest_gap)
 
 
 def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
@@ -121,32 +135,36 @@ class _Drawing:
     def __init__(self, class_names: Sequence[str], captions: Sequence[str]) -> None:
         self.class_names = class_names
         self.captions = captions
-        self.trackers = [ColourTracker() for _ in captions]
-
-    @property
-    def track_ids(self) -> list[int]:
-        """Of the first detector's instances on the last frame."""
-        return self.trackers[0].track_ids
+        self.colours = [TrackColours(COLOUR_MEMORY) for _ in captions]
 
     def draw(self, image: Picture, found: Sequence[Instances]) -> Picture:
         """A frame with its instances; those of the second detector to the left of the first's."""
         first = found[0].pred_masks.numpy()
-        colours = self.trackers[0].update(first)
+        colours = self.colours[0].update(found[0].track_ids.tolist())
         if len(found) == 1:
-            labels = self._labels(found[0])
-            return draw_instances(image, first, colours, labels=labels, own_size=True)
+            return self._draw(image, found[0], colours, own_size=True)
         second = found[1].pred_masks.numpy()
         # what both have found has one colour
         pairs = match(mask_iou(second, first), MATCH_IOU)
         known = [colours[pairs[i]] if i in pairs else None for i in range(len(second))]
-        own = self.trackers[1].update(second, known, reserved=colours)
+        own = self.colours[1].update(found[1].track_ids.tolist(), known, reserved=colours)
         drawn = [
-            draw_instances(image, masks, colours_of, labels=self._labels(instances))
-            for masks, colours_of, instances in zip(
-                (first, second), (colours, own), found, strict=True
-            )
+            self._draw(image, instances, colours_of)
+            for colours_of, instances in zip((colours, own), found, strict=True)
         ]
         return side_by_side(list(zip(self.captions, drawn, strict=True))[::-1])
+
+    def _draw(
+        self, image: Picture, found: Instances, colours: Sequence[int], own_size: bool = False
+    ) -> Picture:
+        return draw_instances(
+            image,
+            found.pred_masks.numpy(),
+            colours,
+            labels=self._labels(found),
+            dashed=found.filled.tolist() if found.has("filled") else None,
+            own_size=own_size,
+        )
 
     def _labels(self, instances: Instances) -> list[str]:
         # the name of the only class would only hide the picture
@@ -168,20 +186,20 @@ def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _results(
-    categories: Sequence[tuple[int, str]], drawing: _Drawing, json_file: str | Path
-) -> Iterator[Keeper]:
+def _results(categories: Sequence[tuple[int, str]], json_file: str | Path) -> Iterator[Keeper]:
     """Yield a function that adds the first detector's instances to a list in a JSON file."""
     with atomic_write(json_file) as temporary, temporary.open("w") as file:
         start = "["
 
         def add(number: int, time: Fraction, found: list[Instances]) -> None:
             nonlocal start
-            for result, track in zip(
-                instances_to_coco_json(found[0], number), drawing.track_ids, strict=True
-            ):
+            results = instances_to_coco_json(found[0], number)
+            for index, result in enumerate(results):
                 category_id, category = categories[result["category_id"]]
-                result |= {"category_id": category_id, "category": category, "track_id": track}
+                result |= {"category_id": category_id, "category": category}
+                result["track_id"] = int(found[0].track_ids[index])
+                if found[0].has("filled"):
+                    result["filled"] = bool(found[0].filled[index])
                 result |= {"frame_id": number, "timestamp": round(float(time), 6)}
                 file.write(start + "\n" + json.dumps(result))
                 start = ","

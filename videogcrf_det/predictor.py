@@ -16,13 +16,15 @@ from torch import nn
 
 from videogcrf_det.engine import load_model, load_video_model
 from videogcrf_det.errors import InputError
+from videogcrf_det.tracking import MaskTracker, Tracker, identify
 
 
 class Prediction(NamedTuple):
     """A frame of a video and what was detected on it."""
 
     frame: NDArray[np.uint8]  # (H, W, 3), the array that was given
-    instances: Instances  # on the CPU, in pixels of the frame: pred_boxes, pred_masks, scores, ...
+    # on the CPU, in pixels of the frame: pred_boxes, pred_masks, scores, track_ids, ...
+    instances: Instances
 
 
 class FramePredictor:
@@ -87,18 +89,21 @@ class VideoPredictor(FramePredictor):
     INPUT.CLIP.NUM_FRAMES - 1 frames after its frame with a ClipRCNN, and TEST.LATENCY frames with
     MODEL.VIDEO_GCRF.FIELDS (and with TEST.FRAMES_PER_BATCH up to one batch later); no more frames
     than that are kept. The detections are those that the evaluation finds on the same video.
+    Those of one object have the same number in ``track_ids``, (N,) int64.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, make_tracker: Callable[[], Tracker] = MaskTracker) -> None:
         """
         Args:
             cfg: of any meta-architecture that finds instances, with a trained detector in
                 MODEL.WEIGHTS.
+            make_tracker: makes the Tracker of a video, from which ``track_ids`` come.
 
         Raises:
             InputError: see FramePredictor and load_video_model.
         """
         super().__init__(cfg, load_video_model)
+        self.make_tracker = make_tracker
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """Predict on a video, whose frames belong together.
@@ -110,13 +115,16 @@ class VideoPredictor(FramePredictor):
         Yields:
             a Prediction for each frame, in order.
         """
+        tracker = self.make_tracker()
         for frame, output in self.outputs(frames, self.model.detect_video):
             if "instances" not in output:
                 raise InputError(
                     f"MODEL.META_ARCHITECTURE {self.cfg.MODEL.META_ARCHITECTURE} finds no "
                     "instances: use one that does, such as GeneralizedRCNN"
                 )
-            yield Prediction(frame, output["instances"].to("cpu"))
+            instances = output["instances"].to("cpu")
+            identify(tracker, frame, instances)
+            yield Prediction(frame, instances)
 
 
 def check_frame(frame: Any, number: int) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from videogcrf_det.visualization import ColourTracker, TrackColours, draw_instances, side_by_side
+from videogcrf_det.visualization import TrackColours, draw_instances, side_by_side
 from videogcrf_det.visualization.colours import palette_colour
 from videogcrf_det.visualization.overlay import display_size
 from videogcrf_det.visualization.panels import shrink, tile
@@ -13,69 +13,40 @@ def box(x, y, size=10, shape=(60, 80)):
     return mask
 
 
-def test_colours_follow_moving_instances_in_whatever_order():
-    tracker = ColourTracker()
-    first = tracker.update(np.stack([box(5, 5), box(50, 40)]))
-    assert len(set(first)) == 2
-    for step in range(1, 8):
-        masks = np.stack([box(5 + 2 * step, 5), box(50 - 2 * step, 40)])
-        order = [1, 0] if step % 2 else [0, 1]
-        assert tracker.update(masks[order]) == [first[i] for i in order]
-
-
-def test_colours_do_not_swap_where_instances_pass_each_other():
-    tracker = ColourTracker()
-    first = tracker.update(np.stack([box(5, 10, 20), box(55, 25, 20)]))
-    for step in range(1, 11):  # at step 5 they overlap by a quarter
-        masks = np.stack([box(55 - 5 * step, 25, 20), box(5 + 5 * step, 10, 20)])
-        assert tracker.update(masks) == first[::-1]
-
-
-def test_colours_come_back_after_a_gap_and_new_ones_are_free():
-    tracker = ColourTracker(max_gap=2)
-    (first,) = tracker.update(box(5, 5)[None])
-    assert tracker.update(np.zeros((0, 60, 80), bool)) == []
-    again, new = tracker.update(np.stack([box(6, 5), box(40, 40)]))
-    assert (again, new) == (first, new)
-    assert new != first
-
-
-def test_tracks_have_numbers_that_are_not_given_twice():
-    tracker = ColourTracker(max_gap=1)
-    left, right, elsewhere = box(5, 5), box(40, 40), box(60, 5)
-    nothing = np.zeros((0, 60, 80), bool)
-    seen = []
-    for masks in ([left, right], [right, left], [left], nothing, [right, elsewhere, left], nothing):
-        colours = tracker.update(np.stack(masks) if len(masks) else nothing)
-        seen.append(list(zip(tracker.track_ids, colours, strict=True)))
-    assert seen[0] == [(1, 0), (2, 1)]
-    assert seen[1] == [(2, 1), (1, 0)]
-    assert seen[2] == [(1, 0)]
-    assert seen[3] == seen[5] == []
-    # the right one was away for too long: a new track, though it may have the old colour
-    assert [track for track, _ in seen[4]] == [3, 4, 1]
-    assert seen[4][2] == (1, 0)
-
-
-def test_tracks_go_on_through_a_change_of_colour():
-    tracker = ColourTracker()
-    tracker.update(np.stack([box(5, 5), box(40, 40)]))
-    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [1, None]) == [1, 0]
-    assert tracker.track_ids == [1, 2]
+def test_identities_that_come_back_have_their_colours_and_new_ones_are_free():
+    colours = TrackColours(memory=2)
+    assert colours.update([1, 2]) == [0, 1]
+    assert colours.update([2]) == [1]
+    assert colours.update([]) == []
+    assert colours.update([1, 3]) == [0, 2]
+    # the second was away for three frames: its colour may be used again
+    assert colours.update([4, 1]) == [1, 0]
 
 
 def test_known_colours_are_kept_from_others():
-    tracker = ColourTracker()
-    assert tracker.update(np.stack([box(5, 5), box(40, 40)])) == [0, 1]
+    colours = TrackColours()
+    assert colours.update([1, 2]) == [0, 1]
     # the first turns out to be 1: what had that colour gets another, and both keep theirs
-    assert tracker.update(np.stack([box(5, 5), box(40, 40)]), [1, None], [0]) == [1, 2]
-    assert tracker.update(np.stack([box(40, 41), box(6, 5), box(60, 5)])) == [2, 1, 3]
+    assert colours.update([1, 2], [1, None], [0]) == [1, 2]
+    assert colours.update([2, 1, 3]) == [2, 1, 3]
 
 
 def test_identities_are_coloured_in_order_of_appearance():
     colours = TrackColours()
     assert colours.update(["b", "a"]) == [0, 1]
     assert colours.update(["c", "a"]) == [2, 1]
+
+
+def test_dashed_outlines_are_partly_those_of_others():
+    image = np.full((400, 400, 3), 128, np.uint8)
+    mask = box(100, 100, 200, (400, 400))[None]
+    whole = draw_instances(image, mask, [3], dashed=[False])
+    np.testing.assert_array_equal(whole, draw_instances(image, mask, [3]))
+    dashed = draw_instances(image, mask, [3], dashed=[True])
+    edge = np.s_[99, 110:290]  # above the mask
+    same = (dashed[edge] == whole[edge]).all(-1)
+    assert 0.2 < same.mean() < 0.8
+    np.testing.assert_array_equal(dashed[120:280, 120:280], whole[120:280, 120:280])
 
 
 def test_overlays_tint_instances_and_nothing_else():

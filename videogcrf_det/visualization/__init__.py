@@ -1,7 +1,7 @@
 """Pictures, videos and pages that show data and predictions."""
 
 from videogcrf_det.visualization.clips import draw_clip, write_clips
-from videogcrf_det.visualization.colours import ColourTracker, TrackColours
+from videogcrf_det.visualization.colours import TrackColours
 from videogcrf_det.visualization.overlay import draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
 from videogcrf_det.visualization.predictions import (
@@ -16,7 +16,6 @@ from videogcrf_det.visualization.predictions import (
 from videogcrf_det.visualization.report import Step, write_report
 
 __all__ = [
-    "ColourTracker",
     "DetectedVideo",
     "Detections",
     "Step",

@@ -1,15 +1,11 @@
 """Colours that stay with an instance from frame to frame.
 
-Letters: N instances of a frame, H x W its size.
+Letters: N instances of a frame.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from videogcrf_det.masks import RLE, encode, match, rle_iou
+COLOUR_MEMORY = 100  # frames after which the colour of a lost detection may be used again
 
 # bright enough for dark text on all of them
 PALETTE: tuple[tuple[int, int, int], ...] = (
@@ -32,93 +28,49 @@ def palette_colour(index: int) -> tuple[int, int, int]:
 
 
 class TrackColours:
-    """Palette indices of instances whose identity is known: in order of appearance."""
+    """Palette indices of instances whose identity is known, in order of appearance.
 
-    def __init__(self) -> None:
-        self._index_of: dict[Hashable, int] = {}
-
-    def update(self, identities: Sequence[Hashable]) -> list[int]:
-        """The palette indices of the instances of the next frame."""
-        return [self._index_of.setdefault(key, len(self._index_of)) for key in identities]
-
-
-@dataclass
-class _Track:
-    identity: int
-    colour: int
-    mask: RLE  # where it was seen last
-    age: int = 0  # frames since then
-
-
-class ColourTracker:
-    """Palette indices of detections, which have no identity.
-
-    A detection takes the colour of the earlier one that it overlaps most, best pairs first. This
-    is for the eye alone: it follows what overlaps from frame to frame and predicts no motion.
-
-    Attributes:
-        track_ids: the identities of the last frame's detections, counted from 1. Colours are used
-            again once an instance is gone, these are not.
+    Args:
+        memory: the colour of an identity that was not seen for more frames may be used again;
+            None: never.
     """
 
-    def __init__(self, min_iou: float = 0.1, max_gap: int = 5) -> None:
-        """
-        Args:
-            min_iou: masks that overlap less are other instances.
-            max_gap: an instance that was missed in so many frames still gets its colour back.
-        """
-        self.min_iou = min_iou
-        self.max_gap = max_gap
-        self.track_ids: list[int] = []
-        self._num_tracks = 0
-        self._tracks: list[_Track] = []
+    def __init__(self, memory: int | None = None) -> None:
+        self.memory = memory
+        self._index_of: dict[Hashable, int] = {}
+        self._seen: dict[Hashable, int] = {}  # the frame in which an identity was seen last
         self._reserved: set[int] = set()
+        self._frame = 0
 
     def update(
         self,
-        masks: NDArray[np.bool_],
+        identities: Sequence[Hashable],
         known: Sequence[int | None] | None = None,
         reserved: Iterable[int] = (),
     ) -> list[int]:
-        """The palette indices of the detections of the next frame.
+        """The palette indices of the N instances of the next frame.
 
         Args:
-            masks: (N, H, W) masks, of the same size in every frame.
-            known: the colours of the N detections, None for those that are to be followed.
-            reserved: colours that new instances get in this frame or later only if they are known.
+            identities: N different ones.
+            known: N colours that they get in any case, None for those that keep theirs.
+            reserved: colours that new identities get in this frame or later only if they are known.
         """
-        given: list[int | None] = [None] * len(masks) if known is None else list(known)
-        fixed = {colour for colour in given if colour is not None}
+        self._frame += 1
+        given = dict(zip(identities, known or [None] * len(identities), strict=True))
+        fixed = {colour for colour in given.values() if colour is not None}
         self._reserved |= fixed.union(reserved)
-        encoded = encode(masks)
-        pairs = match(rle_iou(encoded, [track.mask for track in self._tracks]), self.min_iou)
-        earlier = {index: self._tracks[column] for index, column in pairs.items()}
-        for index, track in earlier.items():
-            if given[index] is None and track.colour not in fixed:
-                given[index] = track.colour
-        continued = {id(track) for track in earlier.values()}
-        for track in self._tracks:
-            track.age += 1
-        self._tracks = [
-            track
-            for track in self._tracks
-            if id(track) not in continued
-            and track.colour not in fixed
-            and track.age <= self.max_gap
-        ]
-        taken = self._reserved.union(track.colour for track in self._tracks)
-        taken.update(colour for colour in given if colour is not None)
-        colours = []
-        self.track_ids = []
-        for index, (mask, colour) in enumerate(zip(encoded, given, strict=True)):
-            if colour is None:
-                colour = next(free for free in range(len(taken) + 1) if free not in taken)
-                taken.add(colour)
-            if index in earlier:
-                identity = earlier[index].identity
-            else:
-                identity = self._num_tracks = self._num_tracks + 1
-            self._tracks.append(_Track(identity, colour, mask))
-            self.track_ids.append(identity)
-            colours.append(colour)
-        return colours
+        self._seen |= dict.fromkeys(identities, self._frame)
+        for key, colour in list(self._index_of.items()):
+            if colour in fixed or self._is_old(key):
+                del self._index_of[key]
+        self._seen = {key: frame for key, frame in self._seen.items() if not self._is_old(key)}
+        self._index_of |= {key: colour for key, colour in given.items() if colour is not None}
+        taken = self._reserved.union(self._index_of.values())
+        for key in identities:
+            if key not in self._index_of:
+                self._index_of[key] = next(i for i in range(len(taken) + 1) if i not in taken)
+                taken.add(self._index_of[key])
+        return [self._index_of[key] for key in identities]
+
+    def _is_old(self, key: Hashable) -> bool:
+        return self.memory is not None and self._frame - self._seen[key] > self.memory

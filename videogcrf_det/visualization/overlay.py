@@ -23,6 +23,7 @@ Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
 FILL = 0.45  # opacity of a mask
 HATCH_PERIOD = 10  # pixels from one stripe of a do-not-care region to the next
+DASH = 4  # length of a dash, and of the gap after it, in widths of the line
 DARK = (17, 20, 24)
 GREY = (205, 208, 212)
 
@@ -56,6 +57,7 @@ def draw_instances(
     labels: Sequence[str] | None = None,
     boxes: NDArray[np.floating] | None = None,
     crowd: Sequence[bool] | None = None,
+    dashed: Sequence[bool] | None = None,
     own_size: bool = False,
 ) -> Picture:
     """Draw masks, and where they are given boxes and labels, over a frame.
@@ -63,11 +65,12 @@ def draw_instances(
     Args:
         image: (H, W, 3) uint8, RGB. It is not changed.
         masks: (N, H, W) bool.
-        colours: the N palette indices, as ColourTracker or TrackColours give them.
+        colours: the N palette indices, as TrackColours gives them.
         labels: N texts; an empty one is left out.
         boxes: (N, 4) corners x0, y0, x1, y1 in pixels of the frame.
         crowd: which of the N are do-not-care regions. They are hatched in grey, below the others,
             without a label.
+        dashed: which of the N have a dashed outline.
         own_size: keep the size of the frame. Lines and labels grow with it.
 
     Returns:
@@ -85,7 +88,7 @@ def draw_instances(
         if is_crowd[i]:
             _hatch(canvas, soft)
             continue
-        _fill(canvas, soft, palette_colour(colours[i]), unit)
+        _fill(canvas, soft, palette_colour(colours[i]), unit, dashed is not None and dashed[i])
         x, y = _top(soft)
         if boxes is not None:
             scale = np.tile([width / image.shape[1], height / image.shape[0]], 2)
@@ -98,7 +101,11 @@ def draw_instances(
 
 
 def _fill(
-    canvas: Picture, soft: NDArray[np.floating], colour: tuple[int, int, int], unit: float
+    canvas: Picture,
+    soft: NDArray[np.floating],
+    colour: tuple[int, int, int],
+    unit: float,
+    dashed: bool,
 ) -> None:
     """Tint a mask with values from 0 to 1 and trace its outline, in place."""
     inside = (soft > 0.5).astype(np.uint8)
@@ -108,7 +115,16 @@ def _fill(
     canvas[window] = canvas[window] * (1 - opacity) + np.asarray(colour) * opacity
     outline, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     line = 1 if len(canvas) < 300 else round(2 * unit)
-    cv2.drawContours(canvas, outline, -1, colour, line, cv2.LINE_AA)
+    if dashed:
+        dash = DASH * line
+        parts = [
+            contour[start : start + dash]
+            for contour in outline
+            for start in range(0, len(contour), 2 * dash)
+        ]
+        cv2.polylines(canvas, parts, False, colour, line, cv2.LINE_AA)
+    else:
+        cv2.drawContours(canvas, outline, -1, colour, line, cv2.LINE_AA)
 
 
 def _hatch(canvas: Picture, soft: NDArray[np.floating]) -> None:

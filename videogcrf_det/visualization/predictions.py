@@ -23,8 +23,9 @@ from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.progress import progress
+from videogcrf_det.tracking import MaskTracker
 from videogcrf_det.video import VideoWriter, require_av
-from videogcrf_det.visualization.colours import ColourTracker, TrackColours
+from videogcrf_det.visualization.colours import COLOUR_MEMORY, TrackColours
 from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
 from videogcrf_det.visualization.panels import side_by_side, write_png
 from videogcrf_det.visualization.results_file import Results, confident_results
@@ -230,7 +231,7 @@ def draw_video(
         class_names: ``thing_classes``.
     """
     track_colours = TrackColours()
-    trackers = [ColourTracker() for _ in detections]
+    followed = [(MaskTracker(), TrackColours(COLOUR_MEMORY)) for _ in detections]
     for record, *found in zip(records, *detections.values(), strict=True):
         with named_if_unreadable(record):
             image = read_image(record["file_name"], "RGB")
@@ -239,20 +240,20 @@ def draw_video(
             "Input": enlarge(image),
             "Ground truth": draw_instances(image, truth.masks, truth.colours, crowd=truth.crowd),
         }
-        for caption, of_frame, tracker in zip(detections, found, trackers, strict=True):
-            panels[caption] = _draw_detections(image, of_frame, truth, tracker, class_names)
+        for caption, of_frame, (tracker, colours) in zip(detections, found, followed, strict=True):
+            ids = tracker.follow(image[:, :, ::-1], of_frame.masks, of_frame.classes.tolist())
+            known = _matched_colours(of_frame.masks, truth)
+            shown = colours.update(ids, known, reserved=truth.colours)
+            panels[caption] = _draw_detections(image, of_frame, shown, class_names)
         yield panels
 
 
 def _draw_detections(
     image: Picture,
     found: Detections,
-    truth: "Annotated",
-    tracker: ColourTracker,
+    colours: Sequence[int],
     class_names: Sequence[str],
 ) -> Picture:
-    known = _matched_colours(found.masks, truth)
-    colours = tracker.update(found.masks, known, reserved=truth.colours)
     # the name of the only class would only hide the picture
     names = [f"{class_names[i]} " if len(class_names) > 1 else "" for i in found.classes]
     labels = [f"{name}{score:.0%}" for name, score in zip(names, found.scores, strict=True)]
