@@ -94,18 +94,25 @@ def test_short_videos(make_cfg):
         assert len(list(predictor(frames))) == length
 
 
+FIELDS = ["MODEL.VIDEO_GCRF.FIELDS", "f.pth"]
+
+
 @pytest.mark.parametrize(
     ("opts", "sentence"),
     [
-        (["TEST.FRAMES_PER_BATCH", 0, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "FRAMES_PER_BATCH is 0"),
-        (["TEST.LATENCY", -2, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "LATENCY is -2"),
-        (["MODEL.VIDEO_GCRF.STRENGTH", 1.5, "MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "STRENGTH must"),
-        (["MODEL.VIDEO_GCRF.FIELDS", "f.pth"], "there are no fields at f.pth"),
+        (["TEST.FRAMES_PER_BATCH", 0, *FIELDS], "FRAMES_PER_BATCH is 0"),
+        (["TEST.LATENCY", -2, *FIELDS], "LATENCY is -2"),
+        (["MODEL.VIDEO_GCRF.STRENGTH", 1.5, *FIELDS], "STRENGTH must"),
+        (FIELDS, r"there are no fields at f\.pth"),
+        (
+            [*FIELDS, "MODEL.BACKBONE.NAME", "build_video_gcrf_backbone"],
+            "without random fields of its own: set MODEL.BACKBONE.NAME build_resnet_fpn_backbone",
+        ),
         (["INPUT.FORMAT", "L"], r"INPUT\.FORMAT must be BGR or RGB, got L"),
     ],
 )
 def test_bad_configs(make_cfg, opts, sentence):
-    cfg = make_cfg(*opts)
+    cfg = make_cfg("MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", *opts)
     with pytest.raises(InputError, match=sentence):
         VideoPredictor(cfg)
 

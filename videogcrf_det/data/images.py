@@ -66,6 +66,8 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     if image.format == "TIFF":  # of which Pillow has turned the size already, or not: its version
         tags = image.tag_v2  # type: ignore[attr-defined]
         width, height = int(tags[256]), int(tags[257])
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return width, height  # Pillow would decode the file to look behind its pixels
     return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
 
 
