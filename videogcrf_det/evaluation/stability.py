@@ -110,8 +110,10 @@ def pair_stability(
     if not pairs:
         return Stability()
     first, second = map(list, zip(*pairs, strict=True))
-    reachable = _iou(warped[first], after.masks[second])
-    reached = np.minimum(_iou(warp(found_before[first], flow), found_after[second]), reachable)
+    reachable = iou_of_partners(warped[first], after.masks[second])
+    reached = np.minimum(
+        iou_of_partners(warp(found_before[first], flow), found_after[second]), reachable
+    )
     return Stability(float(reached.sum()), float(reachable.sum()), len(pairs))
 
 
@@ -128,7 +130,7 @@ def _same_instances(
     return list(match(overlap, least=1e-6).items())
 
 
-def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
+def iou_of_partners(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The IoU of each mask (N, H, W) with its partner, 0 where both are empty."""
     common = np.logical_and(first, second).sum(axis=(1, 2))
     return common / np.maximum(np.logical_or(first, second).sum(axis=(1, 2)), 1)
