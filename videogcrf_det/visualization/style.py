@@ -98,7 +98,8 @@ polyline.baseline { stroke: var(--baseline); }
 
 .lanes { display: grid; grid-template-columns: max-content 1fr; gap: 10px 14px; margin-top: 16px; }
 .lanes h5 { font-size: .85rem; font-weight: 400; margin: 0; }
-.lanes svg { display: block; width: 100%; background: var(--track); border-radius: 4px; }
+.lanes svg { display: block; width: 100%; border-radius: 4px; }
+.lanes .truth { opacity: .5; }
 .lanes p { margin: 2px 0 0; font-size: .8rem; color: var(--soft); }
 .lanes p, .lanes figcaption { display: flex; flex-wrap: wrap; gap: 0 18px; }
 .lanes figcaption { grid-column: 1 / -1; }
