@@ -39,8 +39,10 @@ setup(
             "packaging",
         ],
         "video": ["av>=14.1,<19"],
+        # HOTA, IDF1 and MOTA; it needs newer versions of NumPy and SciPy than all else here
+        "tracking": ["trackeval>=1.3"],
         # what the benchmark compares with
         "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
-        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8"],
+        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "trackeval>=1.3; python_version >= '3.11'"],
     },
 )

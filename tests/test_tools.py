@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 
 from tests.conftest import CONFIG, train_net
 from videogcrf_det.engine import build_cfg
+from videogcrf_det.evaluation.tracking import has_trackeval
 
 TOOLS = sorted(path.name for path in Path("tools").glob("*.py"))
 RESULTS = "inference/mini_davis_person_val/coco_instances_results.json"
@@ -105,8 +106,8 @@ def test_one_and_two_processes(start, call, small, mini_data, tmp_path):
     for folder in (trained, both):
         assert (folder / RESULTS).read_text() == of_one
         assert copypaste(folder) == copypaste(alone)
-    # task, names and values, for boxes, masks and temporal stability
-    assert len(copypaste(alone)) == 9
+    # task, names and values, for boxes, masks, temporal stability, tracks, and with TrackEval HOTA
+    assert len(copypaste(alone)) == 12 + 3 * has_trackeval()
 
 
 @pytest.mark.slow

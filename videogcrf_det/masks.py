@@ -3,7 +3,7 @@
 Letters: N and M masks, H x W a frame.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,50 @@ RLE = dict[str, Any]  # a run-length encoded mask of pycocotools
 def encode(masks: Iterable[NDArray[np.bool_]]) -> list[RLE]:
     """Run-length encode masks (H, W)."""
     return [coco_mask.encode(np.asfortranarray(mask, np.uint8)) for mask in masks]
+
+
+def run_lengths(rle: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The runs of a compressed RLE, of zeros and of ones by turns, as pycocotools' rleFrString.
+
+    pycocotools has no function for it, and decoding every pixel takes much longer.
+    """
+    text = rle["counts"]
+    read = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8)
+    codes = read.astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)  # the last code of each number
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    places = np.arange(len(codes)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((codes & 31) << 5 * places, starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << 5 * lengths, 0)
+    # from the fourth on, they are differences to the last but one
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
+
+
+def end_to_end(masks: Mapping[int, RLE], sizes: Sequence[tuple[int, int]]) -> RLE:
+    """The masks of an instance in all frames of a video as one mask: their pixels end to end.
+
+    An RLE runs down the columns, so this is the RLE of the frames side by side, whose heights may
+    differ; its size is that of one long column.
+
+    Args:
+        masks: by the position of the frame; there is none in the other frames.
+        sizes: (H, W) of each frame.
+    """
+    begins = np.concatenate([[0], np.cumsum([height * width for height, width in sizes])])
+    # where zeros turn into ones or back: every mask begins and ends with zeros
+    turns = [np.zeros(0, np.int64)]
+    for position, mask in masks.items():
+        runs = np.cumsum(run_lengths(mask))
+        turns.append(begins[position] + (runs if len(runs) % 2 == 0 else runs[:-1]))
+    places, counts = np.unique(np.concatenate(turns), return_counts=True)
+    # ones up to the end of a frame may go on in the next one, and end with the last one
+    places = places[(counts % 2 == 1) & (places < begins[-1])]
+    size = [int(begins[-1]), 1]
+    runs = np.diff(np.concatenate([[0], places, [begins[-1]]]))
+    return coco_mask.frPyObjects({"size": size, "counts": runs.tolist()}, *size)
 
 
 def rle_iou(first: list[RLE], second: list[RLE]) -> NDArray[np.float64]:

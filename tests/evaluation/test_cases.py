@@ -143,7 +143,7 @@ def test_sequences_have_figures_of_their_own(make):
         "instances": 2,
         "bbox": {"AP": pytest.approx(50), "AP50": pytest.approx(50), "AP75": pytest.approx(50)},
         "segm": {"AP": pytest.approx(50), "AP50": pytest.approx(50), "AP75": pytest.approx(50)},
-        "temporal_stability": {"predictions": pytest.approx(100), "ground_truth": 100},
+        "temporal_stability": {"predictions": 100, "ground_truth": 100, "pairs": 1},
     }
     assert sequences["video 1"]["segm"]["AP"] == pytest.approx(100)
     assert (sequences["video 1"]["frames"], sequences["video 1"]["instances"]) == (3, 6)
@@ -152,19 +152,23 @@ def test_sequences_have_figures_of_their_own(make):
 
 
 def test_temporal_stability_is_a_figure_like_others(make):
-    results, folder = make([[[PERSON], [], [PERSON]]], FIRES)
-    # what is detected stays; what is annotated is missing in one of three frames
-    expected = {"predictions": pytest.approx(100), "ground_truth": 0}
+    """The bystander is annotated in the first two frames, and is not found in any."""
+    shown = [[PERSON, BYSTANDER], [PERSON, BYSTANDER], [PERSON]]
+    results, folder = make([shown], [(PERSON, 0.8)])
+    expected = {"predictions": pytest.approx(200 / 3), "ground_truth": 100, "pairs": 3}
     assert results["temporal_stability"] == expected
     assert written(folder)["results"]["temporal_stability"] == expected
 
 
-def test_doubtful_detections_and_single_frames_have_no_stability(make):
+def test_doubtful_detections_are_missed_and_single_frames_have_no_stability(make):
     results, folder = make([[[PERSON]] * 3], [(PERSON, 0.4)])
-    assert results["temporal_stability"] == {"ground_truth": pytest.approx(100)}
-    assert written(folder)["results"]["temporal_stability"]["predictions"] is None
-    results, _ = make([[[PERSON]], [[PERSON]]], FIRES)
+    expected = {"predictions": 0, "ground_truth": 100, "pairs": 2}
+    assert results["temporal_stability"] == expected
+    assert written(folder)["results"]["temporal_stability"] == expected
+    results, folder = make([[[PERSON]], [[PERSON]]], FIRES)
     assert "temporal_stability" not in results
+    undefined = {"predictions": None, "ground_truth": None, "pairs": 0}
+    assert written(folder)["results"]["temporal_stability"] == undefined
 
 
 def test_no_detections(make, caplog):
@@ -176,12 +180,13 @@ def test_no_detections(make, caplog):
     ]
     assert written(folder)["sequences"]["video 0"]["segm"]["AP"] == 0
     assert written(folder)["sequences"]["video 0"]["temporal_stability"]["predictions"] is None
+    assert json.loads((folder / "ytvis_results.json").read_text()) == []
 
 
 @pytest.mark.parametrize("regions", [(), [BYSTANDER]])
 def test_no_instances(make, caplog, regions):
     results, folder = make([[[], []]], FIRES, regions=regions)
-    assert results == {"temporal_stability": {"predictions": pytest.approx(100)}}
+    assert results == {}
     assert sentences(caplog) == [
         "test_cases_0 has no annotated instance, so there is no AP; the model has 4 detections on "
         "its 2 frames"
@@ -213,6 +218,7 @@ def test_files_are_whole(make, tmp_path, monkeypatch):
     make([[[PERSON]]], FIRES, output=folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     names = {"coco_instances_results.json", "evaluation.json", "instances_predictions.pth"}
+    names.add("ytvis_results.json")
     assert before.keys() == names
 
     def die(results):

@@ -7,7 +7,11 @@ from videogcrf_det.data.clips import (
     load_videos,
     training_clips,
 )
-from videogcrf_det.data.datasets import load_video_coco_json, register_video_coco_instances
+from videogcrf_det.data.datasets import (
+    load_video_coco_json,
+    register_video_coco_instances,
+    register_ytvis_instances,
+)
 from videogcrf_det.data.loader import ClipLoader, build_clip_train_loader
 from videogcrf_det.data.mappers import ClipDatasetMapper, VideoDatasetMapper
 
@@ -22,5 +26,6 @@ __all__ = [
     "load_video_coco_json",
     "load_videos",
     "register_video_coco_instances",
+    "register_ytvis_instances",
     "training_clips",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 from detectron2.utils.file_io import PathManager
 
 from videogcrf_det.data.annotation import Annotation, whole
+from videogcrf_det.data.ytvis import is_ytvis, ytvis_as_coco
 from videogcrf_det.errors import InputError
 
 logger = logging.getLogger("detectron2.data")  # so that log.txt has it
@@ -23,12 +24,15 @@ Content = dict[str, Any]
 
 
 def read_annotations(json_file: str | os.PathLike[str]) -> Content:
-    """Read a file in COCO's instance format and clean it; see clean_annotations.
+    """Read a file in COCO's or YouTube-VIS's format and clean it; see clean_annotations.
 
     Raises:
         InputError: the file is missing, is not JSON, or is refused.
     """
-    return clean_annotations(read_json(json_file), os.fspath(json_file))
+    content, json_file = read_json(json_file), os.fspath(json_file)
+    if is_ytvis(content):
+        content = ytvis_as_coco(content, json_file)
+    return clean_annotations(content, json_file)
 
 
 def read_json(json_file: str | os.PathLike[str]) -> Any:

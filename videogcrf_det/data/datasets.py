@@ -32,8 +32,9 @@ def load_video_coco_json(
     """Load the frames of videos as detectron2's "dataset dicts".
 
     Args:
-        json_file: COCO instance annotations. Images of videos have ``video_id`` and ``frame_id``
-            (whole numbers; frames are ordered by the latter), and ``videos`` may give names.
+        json_file: COCO instance annotations, or those of YouTube-VIS (ytvis.py). COCO's images of
+            videos have ``video_id`` and ``frame_id`` (whole numbers; frames are ordered by the
+            latter), and ``videos`` may give names.
         image_root: folder that the ``file_name`` of the images begin in.
         dataset_name: sets ``thing_classes`` and the mapping of category ids in its metadata, as
             detectron2's ``load_coco_json`` does.
@@ -114,6 +115,24 @@ def register_video_coco_instances(
 
     DatasetCatalog.register(name, load)
     metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
+
+
+def register_ytvis_instances(
+    name: str, json_file: str | os.PathLike[str], image_root: str | os.PathLike[str]
+) -> None:
+    """Make annotations in the format of YouTube-VIS known to detectron2 as ``name``.
+
+    The same as register_video_coco_instances, which tells the formats apart by their content, under
+    the name that other projects have for it.
+
+    Args:
+        json_file: with ``file_names`` of videos and ``segmentations`` of tracks (ytvis.py).
+        image_root: folder that the ``file_names`` begin in.
+
+    Raises:
+        InputError: ``name`` is taken by other files.
+    """
+    register_video_coco_instances(name, json_file, image_root)
 
 
 def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, Any]]:

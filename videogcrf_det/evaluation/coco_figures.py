@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,21 +51,39 @@ def evaluate_nothing(truth: COCO, iou_type: str) -> COCOeval:
     return evaluation
 
 
+def every_area(evaluation: COCOeval) -> Any:
+    """The range of areas that has all instances."""
+    return evaluation.params.areaRng[ALL_AREAS]
+
+
 def restrict(evaluation: COCOeval, images: Collection[Any]) -> COCOeval:
     """An evaluation that was run, accumulated over some of its images, for all areas together."""
-    params = copy.copy(evaluation.params)
-    chosen = np.isin(params.imgIds, list(images))
-    params.imgIds = np.asarray(params.imgIds)[chosen].tolist()
-    areas = len(params.areaRng)
-    params.areaRng = params.areaRng[ALL_AREAS : ALL_AREAS + 1]
-    params.maxDets = params.maxDets[-1:]
-    # accumulate(params) alone would take the first images instead of the chosen ones
+    chosen = np.isin(evaluation.params.imgIds, list(images))
     results = np.empty(len(evaluation.evalImgs), object)
     results[:] = evaluation.evalImgs
-    part = copy.copy(evaluation)
-    part.params = part._paramsEval = params
     # by category, range of areas and image
-    part.evalImgs = results.reshape(-1, areas, len(chosen))[:, ALL_AREAS, chosen].ravel().tolist()
+    results = results.reshape(-1, len(evaluation.params.areaRng), len(chosen))[:, ALL_AREAS, chosen]
+    kept = np.asarray(evaluation.params.imgIds)[chosen].tolist()
+    return accumulate_all_areas(evaluation, kept, results.ravel().tolist())
+
+
+def accumulate_all_areas(
+    evaluation: COCOeval, images: Sequence[Any], results: list[dict[str, Any] | None]
+) -> COCOeval:
+    """An evaluation of the results of some images, for all areas together.
+
+    Args:
+        evaluation: what they come from; it stays as it is.
+        results: of evaluateImg, by category and image.
+    """
+    params = copy.copy(evaluation.params)
+    params.imgIds = list(images)
+    params.areaRng = [every_area(evaluation)]
+    params.maxDets = params.maxDets[-1:]
+    part = copy.copy(evaluation)
+    # accumulate(params) alone would take the first images instead of the chosen ones
+    part.params = part._paramsEval = params
+    part.evalImgs = results
     with contextlib.redirect_stdout(io.StringIO()):
         part.accumulate()
     return part
@@ -86,7 +104,7 @@ def average_precision(evaluation: COCOeval) -> dict[str, float | None]:
 
 def count_ignored(evaluation: COCOeval) -> int:
     """Detections that count neither way at IoU 0.5, since they lie on do-not-care regions."""
-    every = evaluation.params.areaRng[ALL_AREAS]
+    every = every_area(evaluation)
     return sum(
         int(image["dtIgnore"][0].sum())
         for image in evaluation.evalImgs

@@ -1,24 +1,28 @@
-"""Temporal stability: do masks move with the picture?
+"""Temporal stability: do the masks of an instance move with the picture?
 
-Masks of a frame, carried to the next one by the optical flow, are compared with the masks there.
-Masks that flicker, in shape or in number, score less than masks that move with what they cover.
+The mask of an instance, carried to the next frame by the optical flow, is compared with its mask
+there. Masks that flicker, in shape or in number, score less than masks that move with what they
+cover. The flow-warped IoU is that of Liu et al., "Efficient Semantic Video Segmentation with
+Per-frame Inference", ECCV 2020, who take it of labels; that it is asked of annotated instances
+alone, and no more of them than their annotations have, is ours (docs/evaluation.md).
 
 Letters: N instances of a frame, H x W its size.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from videogcrf_det.masks import mask_iou, match
+from videogcrf_det.motion.flow import LEAST_SIDE
 
 Gray = NDArray[np.uint8]  # (H, W)
 Flow = NDArray[np.float32]  # (H, W, 2), x and y in pixels
 
-LEAST_SIDE = 16  # OpenCV's DIS flow reads beyond the memory of frames that are smaller
+MATCH_IOU = 0.5  # a detection that overlaps an instance so much has found it
 
 
 class Masks(NamedTuple):
@@ -26,72 +30,110 @@ class Masks(NamedTuple):
 
     masks: NDArray[np.bool_]  # (N, H, W)
     classes: NDArray[np.integer]  # (N,)
+    identities: Sequence[Any] | None = None  # N, the same in all frames; None: they are not known
 
 
-class Mean(NamedTuple):
-    """A mean over pairs of frames, which can be gone on with."""
+class Stability(NamedTuple):
+    """Sums over pairs, which can be gone on with.
 
-    total: float = 0.0
+    A pair is an instance that is annotated in two successive frames.
+    """
+
+    predictions: float = 0.0
+    ground_truth: float = 0.0
     pairs: int = 0
 
-    def with_value(self, value: float) -> "Mean":
-        """The mean over one pair more."""
-        return Mean(self.total + value, self.pairs + 1)
+    def __add__(self, other: Any) -> "Stability":
+        return Stability(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class StabilityMeter:
-    """Measures one video, frame by frame, for several kinds of masks at once.
+    """Measures one video, frame by frame.
 
     Only the last frame is kept.
 
     Attributes:
-        means: the figure of each kind, from 0 to 1, over the pairs of successive frames with masks.
+        stability: the sums over the pairs of instances so far.
     """
 
     def __init__(self) -> None:
-        self.means: dict[str, Mean] = {}
+        self.stability = Stability()
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._before: tuple[Gray, Mapping[str, Masks]] | None = None
+        self._before: tuple[Gray, Masks, NDArray[np.bool_]] | None = None
 
-    def add(self, gray: Gray, kinds: Mapping[str, Masks]) -> None:
-        """Take the next frame and its masks of each kind."""
-        before, self._before = self._before, (gray, kinds)
+    def add(self, gray: Gray, truth: Masks, found: Masks) -> None:
+        """Take the next frame, its annotated instances, and its detections."""
+        masks = found_masks(truth, found)
+        before, self._before = self._before, (gray, truth, masks)
         if before is None or before[0].shape != gray.shape or min(gray.shape) < LEAST_SIDE:
             return
-        flow = None
-        for kind, after in kinds.items():
-            earlier = before[1][kind]
-            if flow is None and len(earlier.masks) and len(after.masks):
-                flow = self._flow.calc(gray, before[0], None)  # type: ignore[call-overload]
-            value = pair_stability(earlier, after, flow)
-            if value is not None:
-                self.means[kind] = self.means.get(kind, Mean()).with_value(value)
+        _, earlier, found_before = before
+        if len(earlier.masks) and len(truth.masks):
+            flow = self._flow.calc(gray, before[0], None)  # type: ignore[call-overload]
+            self.stability += pair_stability(earlier, truth, found_before, masks, flow)
 
 
-def pair_stability(before: Masks, after: Masks, flow: Flow | None) -> float | None:
+def found_masks(truth: Masks, found: Masks) -> NDArray[np.bool_]:
+    """For each annotated instance the mask (H, W) that it was found with, empty if it was missed.
+
+    Detections are paired with instances of their class, one to one, the pair of highest IoU first,
+    and down to MATCH_IOU.
+    """
+    overlap = mask_iou(truth.masks, found.masks)
+    overlap[truth.classes[:, None] != found.classes] = 0
+    masks = np.zeros_like(truth.masks)
+    for instance, detection in match(overlap, MATCH_IOU).items():
+        masks[instance] = found.masks[detection]
+    return masks
+
+
+def pair_stability(
+    before: Masks,
+    after: Masks,
+    found_before: NDArray[np.bool_],
+    found_after: NDArray[np.bool_],
+    flow: Flow,
+) -> Stability:
     """How well the masks of two successive frames agree.
 
-    The masks of the earlier frame are warped to the later one. Masks of a class are paired one to
-    one, the best pair first; the value is the sum of the IoUs of the pairs, divided by the larger
-    of the two numbers of masks.
+    The masks of the earlier frame are warped to the later one. For each instance that is annotated
+    in both, the IoU of its two annotated masks is what can be reached; that of the two masks that
+    it was found with counts up to there, and 0 if it was missed in either frame.
 
     Args:
-        before, after: masks of the earlier and of the later frame.
-        flow: from the later frame to the earlier one; not used if either has no masks.
-
-    Returns:
-        from 0 to 1; None if neither frame has a mask.
+        before, after: what is annotated in the earlier and in the later frame.
+        found_before, found_after: see found_masks, (N, H, W) of each.
+        flow: from the later frame to the earlier one.
     """
-    numbers = len(before.masks), len(after.masks)
-    if not any(numbers):
-        return None
-    if not all(numbers):
-        return 0.0
-    assert flow is not None
-    overlap = mask_iou(warp(before.masks, flow), after.masks)
+    warped = warp(before.masks, flow)
+    pairs = _same_instances(before, after, warped)
+    if not pairs:
+        return Stability()
+    first, second = map(list, zip(*pairs, strict=True))
+    reachable = iou_of_partners(warped[first], after.masks[second])
+    reached = np.minimum(
+        iou_of_partners(warp(found_before[first], flow), found_after[second]), reachable
+    )
+    return Stability(float(reached.sum()), float(reachable.sum()), len(pairs))
+
+
+def _same_instances(
+    before: Masks, after: Masks, warped: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """The pairs of annotations of one instance: by identity, else by overlap."""
+    if before.identities is not None and after.identities is not None:
+        later = {identity: number for number, identity in enumerate(after.identities)}
+        pairs = [(n, later[i]) for n, i in enumerate(before.identities) if i in later]
+        return [(a, b) for a, b in pairs if before.classes[a] == after.classes[b]]
+    overlap = mask_iou(warped, after.masks)
     overlap[before.classes[:, None] != after.classes] = 0
-    pairs = match(overlap, least=1e-6)
-    return float(sum(overlap[pair] for pair in pairs.items())) / max(numbers)
+    return list(match(overlap, least=1e-6).items())
+
+
+def iou_of_partners(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The IoU of each mask (N, H, W) with its partner, 0 where both are empty."""
+    common = np.logical_and(first, second).sum(axis=(1, 2))
+    return common / np.maximum(np.logical_or(first, second).sum(axis=(1, 2)), 1)
 
 
 def warp(masks: NDArray[np.bool_], flow: Flow) -> NDArray[np.bool_]:

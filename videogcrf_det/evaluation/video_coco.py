@@ -1,4 +1,4 @@
-"""detectron2's COCO evaluation, fed with videos: AP as a whole and per video, and stability."""
+"""detectron2's COCO evaluation, fed with videos: figures of frames, of tracks, of each video."""
 
 import json
 import math
@@ -16,7 +16,6 @@ from detectron2.evaluation import coco_evaluation as stock
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from pycocotools.cocoeval import COCOeval
-from tabulate import tabulate
 
 from videogcrf_det.data.images import read_image
 from videogcrf_det.evaluation.coco_figures import (
@@ -29,11 +28,16 @@ from videogcrf_det.evaluation.coco_figures import (
     restrict,
 )
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.evaluation.stability import Masks, Mean, StabilityMeter
+from videogcrf_det.evaluation.log_tables import figures_of_frames, figures_of_tracks
+from videogcrf_det.evaluation.speed import precision_by_speed, speeds
+from videogcrf_det.evaluation.stability import Masks, Stability, StabilityMeter
+from videogcrf_det.evaluation.track_figures import TASKS as TRACK_TASKS
+from videogcrf_det.evaluation.track_figures import TrackFigures, track_figures
+from videogcrf_det.evaluation.tracking import has_trackeval
+from videogcrf_det.evaluation.tracks import VideoFrames, has_identities, tracks_of
 from videogcrf_det.versions import collect_versions
 
-LEAST_SCORE = 0.5  # of detections whose stability is measured
-KINDS = ("predictions", "ground_truth")
+LEAST_SCORE = 0.5  # of detections whose stability is measured, and which HOTA and MOTA count
 
 Figures = dict[str, Any]
 
@@ -44,16 +48,22 @@ class _Video(NamedTuple):
     video_id: Any  # None for a still image
     name: str
     images: list[Any]  # ids of its frames
-    stability: dict[str, Mean]  # by kind
+    sizes: list[tuple[int, int]]  # H, W of each
+    stability: Stability
 
 
 class VideoCOCOEvaluator(COCOEvaluator):
     """COCO AP over the frames of all videos, every frame counting as an image.
 
     The figures are those of pycocotools itself. Beside detectron2's, there are the number of
-    detections that lie on do-not-care regions (``ignored``) and the temporal stability of masks;
-    ``evaluation.json`` in the output folder has them all, for every video too
-    (docs/evaluation.md). Files of an earlier evaluation stay until the new ones are whole.
+    detections that lie on do-not-care regions (``ignored``), AP by speed, the temporal stability of
+    masks, and of whole tracks the AP of YouTube-VIS, HOTA, IDF1 and MOTA, as far as the data set
+    has videos and identities. ``evaluation.json`` in the output folder has them all, for every
+    video too (docs/evaluation.md). Files of an earlier evaluation stay until the new ones are
+    whole.
+
+    Detections have the identities of the field ``track_ids`` of a model's Instances; without it
+    they are followed by their overlap.
     """
 
     def __init__(
@@ -91,15 +101,24 @@ class VideoCOCOEvaluator(COCOEvaluator):
         """
         for video, detections in zip(inputs, outputs, strict=True):
             records, meter = video["records"], StabilityMeter()
+            first = len(self._predictions)
             for record, detection in evaluated_frames(video, detections):
                 found = detection["instances"].to("cpu")
                 super().process([record], [{"instances": found}])
+                if found.has("track_ids"):
+                    results = self._predictions[-1]["instances"]
+                    for result, identity in zip(results, found.track_ids.tolist(), strict=True):
+                        result["track_id"] = identity
                 if found.has("pred_masks") and len(records) > 1:
                     gray = read_image(record["file_name"], "L")[..., 0]
-                    kinds = (_confident(found), self._annotated(record["image_id"]))
-                    meter.add(gray, dict(zip(KINDS, kinds, strict=True)))
+                    meter.add(gray, self._annotated(record["image_id"]), _confident(found))
+            if video["video_id"] is not None:
+                _identify([prediction["instances"] for prediction in self._predictions[first:]])
             images = [record["image_id"] for record in records]
-            self._videos.append(_Video(video["video_id"], video["video_name"], images, meter.means))
+            sizes = [(record["height"], record["width"]) for record in records]
+            self._videos.append(
+                _Video(video["video_id"], video["video_name"], images, sizes, meter.stability)
+            )
 
     def _annotated(self, image: Any) -> Masks:
         annotations = instances_of(self._coco_api, [image])
@@ -108,7 +127,13 @@ class VideoCOCOEvaluator(COCOEvaluator):
         masks = np.zeros((len(annotations), *size), bool)
         for mask, annotation in zip(masks, annotations, strict=True):
             mask[:] = self._coco_api.annToMask(annotation)
-        return Masks(masks, np.array([a["category_id"] for a in annotations], int))
+        classes = self._metadata.get("thing_dataset_id_to_contiguous_id", {})
+        identities = [annotation.get("track_id") for annotation in annotations]
+        return Masks(
+            masks,
+            np.array([classes.get(a["category_id"], a["category_id"]) for a in annotations], int),
+            None if None in identities else identities,
+        )
 
     def evaluate(self, img_ids: Any = None) -> Figures:
         """The figures by task and name, in percent; see COCOEvaluator.
@@ -117,20 +142,43 @@ class VideoCOCOEvaluator(COCOEvaluator):
         """
         videos = [video for part in comm.gather(self._videos, dst=0) for video in part]
         self._evaluations: dict[str, COCOeval] = {}
+        self._found: dict[Any, list[dict[str, Any]]] = {}
         with self._whole_files() as folder:
             results = super().evaluate(img_ids)
             if not videos:
                 return {}
-            content = self._content(results, videos)
+            self._add_speeds(results, videos)
+            content = self._content(results, videos, self._track_figures(videos, folder))
             self._log(content)
             if folder is not None:
                 text = json.dumps(content, indent=1)
                 Path(folder, "evaluation.json").write_text(text, encoding="utf-8")
         if folder is not None:
             self._logger.info(f"Detections and figures are in {self._output_dir}")
-        stability = content["results"]["temporal_stability"]
-        known = {kind: value for kind, value in stability.items() if value is not None}
-        return {**results, **({"temporal_stability": known} if known else {})}
+        for task in ("temporal_stability", *TRACK_TASKS):
+            figures = content["results"].get(task, {})
+            known = {name: value for name, value in figures.items() if value is not None}
+            if known and known.get("pairs") != 0:
+                results[task] = known
+        return results
+
+    def _track_figures(self, videos: list[_Video], folder: Path | None) -> TrackFigures:
+        """The figures of whole tracks, whose file is written; empty if there are no tracks."""
+        found = [result for frame in self._found.values() for result in frame]
+        frames = [video for video in videos if video.video_id is not None]
+        if not frames or not all("track_id" in result for result in found):
+            return TrackFigures({}, {})
+        by_name = {name: _frames(group) for name, group in _sequences(frames).items()}
+        return track_figures(by_name, self._coco_api, self._found, LEAST_SCORE, folder)
+
+    def _add_speeds(self, results: Figures, videos: list[_Video]) -> None:
+        """Add the AP of slow, medium and fast instances to each task."""
+        frames = _frames(video for video in videos if video.video_id is not None)
+        if has_identities(self._coco_api, frames):
+            speed = speeds(self._coco_api, frames)
+            for task, evaluation in self._evaluations.items():
+                figures = precision_by_speed(evaluation, speed)
+                results[task] |= {k: math.nan if v is None else v for k, v in figures.items()}
 
     @contextmanager
     def _whole_files(self) -> Iterator[Path | None]:
@@ -165,6 +213,8 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 f"{self._dataset_name}, so AP is 0"
             )
         super()._eval_predictions(predictions, img_ids)
+        # by now with the category ids of the annotations
+        self._found = {each["image_id"]: each["instances"] for each in predictions}
 
     def _derive_coco_results(
         self, coco_eval: COCOeval | None, iou_type: str, class_names: list[str] | None = None
@@ -177,7 +227,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         results["ignored"] = count_ignored(coco_eval)
         return results
 
-    def _content(self, results: Figures, videos: list[_Video]) -> Figures:
+    def _content(self, results: Figures, videos: list[_Video], tracks: TrackFigures) -> Figures:
         """What evaluation.json holds."""
         tasks = sorted(self._tasks or results)
         sequences = {}
@@ -188,6 +238,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 "instances": len(instances_of(self._coco_api, images)),
                 **{task: self._average_precision(task, images) for task in tasks},
                 "temporal_stability": _percent(group),
+                **tracks.sequences.get(name, {}),
             }
         undefined = dict.fromkeys([*METRICS, "ignored"])
         return {
@@ -195,6 +246,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
             "results": {
                 **{task: _without_nan(results.get(task, undefined)) for task in tasks},
                 "temporal_stability": _percent(videos),
+                **tracks.results,
             },
             "sequences": sequences,
             "versions": collect_versions(),
@@ -206,33 +258,39 @@ class VideoCOCOEvaluator(COCOEvaluator):
         return average_precision(restrict(self._evaluations[task], images))
 
     def _log(self, content: Figures) -> None:
-        results, sequences = content["results"], content["sequences"]
-        tasks = [task for task in results if task != "temporal_stability"]
-        for task in tasks:
-            if results[task]["ignored"]:
+        results = content["results"]
+        for task in ("bbox", "segm"):
+            ignored = results.get(task, {}).get("ignored")
+            if ignored:
                 self._logger.info(
-                    f"{results[task]['ignored']} detections ({task}) lie on do-not-care regions "
-                    "and count neither for nor against"
+                    f"{ignored} detections ({task}) lie on do-not-care regions and count neither "
+                    "for nor against"
                 )
-        headers = ["sequence", "frames", "instances"]
-        headers += [name for task in tasks for name in (f"{task} AP", *METRICS[1:])]
-        headers += ["stability", "of truth"]
-        total = {key: sum(s[key] for s in sequences.values()) for key in ("frames", "instances")}
-        rows = [
-            [
-                *(name, figures["frames"], figures["instances"]),
-                *(figures[task][metric] for task in tasks for metric in METRICS),
-                *figures["temporal_stability"].values(),
-            ]
-            for name, figures in {**sequences, "all": {**total, **results}}.items()
-        ]
-        table = tabulate(rows, headers, floatfmt=".1f", missingval="-", tablefmt="pipe")
-        self._logger.info("Per sequence:\n" + table)
+        self._logger.info("Per sequence:\n" + figures_of_frames(content))
+        if set(TRACK_TASKS) <= set(results):
+            self._logger.info("Tracks:\n" + figures_of_tracks(content))
+            if not has_trackeval():
+                self._logger.warning(
+                    "TrackEval is not installed, so there is no HOTA, IDF1 and MOTA: to have them, "
+                    "pip install trackeval"
+                )
+
+
+def _identify(frames: list[list[dict[str, Any]]]) -> None:
+    """Give the detections of the frames of a video a ``track_id``, if they have masks."""
+    if all("segmentation" in result for frame in frames for result in frame):
+        for frame, identities in zip(frames, tracks_of(frames), strict=True):
+            for result, identity in zip(frame, identities, strict=True):
+                result["track_id"] = identity
 
 
 def _confident(found: Instances) -> Masks:
     found = found[found.scores >= LEAST_SCORE]
     return Masks(found.pred_masks.numpy().astype(bool), found.pred_classes.numpy())
+
+
+def _frames(videos: Iterable[_Video]) -> list[VideoFrames]:
+    return [VideoFrames(v.video_id, v.name, v.images, v.sizes) for v in videos]
 
 
 def _sequences(videos: list[_Video]) -> dict[str, list[_Video]]:
@@ -246,14 +304,15 @@ def _sequences(videos: list[_Video]) -> dict[str, list[_Video]]:
 
 
 def _percent(videos: Iterable[_Video]) -> dict[str, float | None]:
-    """The stability of each kind over the pairs of frames of some videos."""
+    """The stability over the pairs of some videos, and their number."""
+    every = [video.stability for video in videos]
+    pairs = sum(stability.pairs for stability in every)
     figures: dict[str, float | None] = {}
-    for kind in KINDS:
-        means = [video.stability.get(kind, Mean()) for video in videos]
-        pairs = sum(mean.pairs for mean in means)
+    for kind in ("predictions", "ground_truth"):
         # added up exactly, so that no order and no number of processes matters
-        figures[kind] = 100 * math.fsum(mean.total for mean in means) / pairs if pairs else None
-    return figures
+        total = math.fsum(getattr(stability, kind) for stability in every)
+        figures[kind] = 100 * total / pairs if pairs else None
+    return {**figures, "pairs": pairs}
 
 
 def _without_nan(figures: Figures) -> Figures:

@@ -40,10 +40,10 @@ def frame_score(record: Record, results: Sequence[Mapping[str, Any]]) -> float:
         from 0 to 1.
     """
     annotations = annotated_masks(record)
-    regions = [_encoded(a, record) for a in annotations if a.get("iscrowd", 0)]
+    regions = [encoded(a, record) for a in annotations if a.get("iscrowd", 0)]
     instances = [a for a in annotations if not a.get("iscrowd", 0)]
-    found = [_encoded(result, record) for result in results]
-    overlap = rle_iou(found, [_encoded(instance, record) for instance in instances])
+    found = [encoded(result, record) for result in results]
+    overlap = rle_iou(found, [encoded(instance, record) for instance in instances])
     classes = [[item["category_id"] for item in items] for items in (results, instances)]
     overlap[np.not_equal.outer(*classes)] = 0
     if found and regions:
@@ -91,10 +91,10 @@ def greatest_differences(
     return chosen
 
 
-def _encoded(item: Mapping[str, Any], record: Record) -> RLE:
+def encoded(item: Mapping[str, Any], record: Record) -> RLE:
     """The mask of an annotation or a result, which may be polygons or runs."""
     mask = item["segmentation"]
     if isinstance(mask, dict) and not isinstance(mask["counts"], list):
         return mask
-    encoded = coco_mask.frPyObjects(mask, record["height"], record["width"])
-    return coco_mask.merge(encoded) if isinstance(encoded, list) else encoded
+    found = coco_mask.frPyObjects(mask, record["height"], record["width"])
+    return coco_mask.merge(found) if isinstance(found, list) else found

@@ -6,11 +6,17 @@ from typing import Any, NamedTuple
 from videogcrf_det.visualization.runs import Run
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+SPEEDS = ("slow", "medium", "fast")
+TRACKS = {  # columns by task
+    "ytvis": ("AP", "AP50", "AP75", "AR1", "AR10"),
+    "tracking": ("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches"),
+}
 TASKS = {"segm": "Masks", "bbox": "Boxes"}
 CARDS = {
     "AP": "of masks, mean over IoU 0.50 to 0.95",
     "AP50": "of masks, at IoU 0.50",
     "AP75": "of masks, at IoU 0.75",
+    "Track AP": "of masks through whole videos",
     "Stability": "temporal, of masks",
 }
 KINDS = ("run", "baseline")  # in the order of the runs; they have colours on the page
@@ -59,7 +65,11 @@ class Card(NamedTuple):
 def cards(runs: Runs) -> list[Card]:
     """The figures that matter most; none where there is no evaluation of the run."""
     values = [
-        {**(_results(run).get("segm") or {}), "Stability": _predicted(_results(run))}
+        {
+            **(_results(run).get("segm") or {}),
+            "Track AP": (_results(run).get("ytvis") or {}).get("AP"),
+            "Stability": _predicted(_results(run)),
+        }
         for run in runs.values()
     ]
     rows = _rows(runs, [[of_run.get(name) for name in CARDS] for of_run in values])
@@ -70,13 +80,43 @@ def cards(runs: Runs) -> list[Card]:
 
 def ap_tables(runs: Runs) -> list[Table]:
     """COLUMNS of masks and of boxes."""
+    return _tables(runs, COLUMNS)
+
+
+def speed_tables(runs: Runs) -> list[Table]:
+    """AP of SPEEDS, of masks and of boxes; empty where there is none."""
+    return [table for table in _tables(runs, [f"AP-{s}" for s in SPEEDS]) if _has_values(table)]
+
+
+def track_table(runs: Runs) -> list[Table]:
+    """The columns of TRACKS; empty where there are no figures of tracks."""
+    values = [
+        [(_results(run).get(task) or {}).get(c) for task, names in TRACKS.items() for c in names]
+        for run in runs.values()
+    ]
+    rows = _rows(runs, values)
+    table = Table("Tracks", rows, _changes(rows))
+    return [table] if _has_values(table) else []
+
+
+def _tables(runs: Runs, columns: Sequence[str]) -> list[Table]:
     tables = []
     for task, title in TASKS.items():
         figures = [_results(run).get(task) for run in runs.values()]
         if any(figures):
-            rows = _rows(runs, [[(f or {}).get(column) for column in COLUMNS] for f in figures])
+            rows = _rows(runs, [[(f or {}).get(column) for column in columns] for f in figures])
             tables.append(Table(title, rows, _changes(rows)))
     return tables
+
+
+def _has_values(table: Table) -> bool:
+    return any(value is not None for row in table.rows for value in row.values)
+
+
+def stability_pairs(runs: Runs) -> int | None:
+    """How many pairs the temporal stability is a mean over; None where it is not said."""
+    figures = [_results(run).get(STABILITY) or {} for run in runs.values()]
+    return next((f["pairs"] for f in figures if f.get("pairs")), None)
 
 
 def stability(runs: Runs) -> list[Row]:

@@ -11,7 +11,31 @@ from videogcrf_det.visualization.style import STYLE
 PAGE = """\
 {% macro key() %}{% if runs|length > 1 %}<p class="key">{% for name, kind in legend %}
 <span><i class="{{ kind }}"></i>{{ name }}</span>{% endfor %}</p>{% endif %}{% endmacro %}
-{% macro change(value) %}<span class="{{ value|direction }}">{{ value|signed }}</span>{% endmacro %}
+{% macro change(value, less_is_better=false) %}<span class="{{ value|direction(less_is_better) }}">
+{{- value|signed }}</span>{% endmacro %}
+{% macro comparison(columns, tables) %}
+<div class="sheet"><table>
+<thead><tr><td></td>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr>
+</thead>
+{% for table in tables %}
+<tbody>
+{% if table.changes %}
+<tr><th scope="rowgroup" colspan="{{ columns|length + 1 }}">{{ table.title }}</th></tr>
+{% endif %}
+{% for row in table.rows %}
+<tr><th scope="row">{% if table.changes %}<i class="{{ row.kind }}"></i>{{ row.name }}
+{% else %}{{ table.title }}{% endif %}</th>
+{% for value in row.values %}<td>{{ value|percent }}</td>{% endfor %}</tr>
+{% endfor %}
+{% if table.changes %}
+<tr class="change"><th scope="row">Difference</th>
+{% for value in table.changes %}
+<td>{{ change(value, columns[loop.index0] == "switches") }}</td>{% endfor %}</tr>
+{% endif %}
+</tbody>
+{% endfor %}
+</table></div>
+{% endmacro %}
 {% macro bar(row) %}<span class="track"><span class="fill {{ row.kind }}"
  style="width: {{ row.values[0] or 0 }}%"></span></span>{% endmacro %}
 {% macro texts(columns, rows) %}
@@ -69,35 +93,31 @@ baseline</span>{% endif %}</div>
 <p class="note">COCO's, in percent, every frame counting as an image: AP is the mean over IoU
 thresholds from 0.5 to 0.95, the last three columns are for instances of up to 32², up to 96², and
 more pixels.</p>
-<div class="sheet"><table>
-<thead><tr><td></td>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr>
-</thead>
-{% for table in tables %}
-<tbody>
-{% if table.changes %}
-<tr><th scope="rowgroup" colspan="{{ columns|length + 1 }}">{{ table.title }}</th></tr>
-{% endif %}
-{% for row in table.rows %}
-<tr><th scope="row">{% if table.changes %}<i class="{{ row.kind }}"></i>{{ row.name }}
-{% else %}{{ table.title }}{% endif %}</th>
-{% for value in row.values %}<td>{{ value|percent }}</td>{% endfor %}</tr>
-{% endfor %}
-{% if table.changes %}
-<tr class="change"><th scope="row">Difference</th>
-{% for value in table.changes %}<td>{{ change(value) }}</td>{% endfor %}</tr>
-{% endif %}
-</tbody>
-{% endfor %}
-</table></div>
+{{ comparison(columns, tables) }}
 {% for name, masks, boxes in ignored %}
 <p class="note">{{ name }}: {{ masks }} masks and {{ boxes }} boxes lie on do-not-care regions and
 count neither for nor against.</p>
 {% endfor %}
+{% if speed_tables %}
+<h3>By speed</h3>
+<p class="note">AP of instances that overlap themselves in the ten frames before and after by an IoU
+above 0.9 (slow), below 0.7 (fast), and between.</p>
+{{ comparison(speeds, speed_tables) }}
+{% endif %}
+{% if track_table %}
+<h3>Tracks</h3>
+<p class="note">Whole tracks instead of single frames. AP and AR are those of YouTube-VIS; HOTA is
+made of how well instances are found (DetA) and how well their identities are kept (AssA), IDF1 and
+MOTA count the same differently. Switches are changes of identity: the fewer, the better.</p>
+{{ comparison(track_columns, track_table) }}
+{% endif %}
 {% if stability %}
 <h3>Temporal stability</h3>
-<p class="note">Whether masks move with the picture: masks of a frame, warped to the next one by
-optical flow, overlap the masks there by so much, in percent of IoU. The ground truth shows what can
-be reached. A detector can be stable and wrong: read it beside AP.</p>
+<p class="note">Whether the masks of an instance move with the picture: its mask, warped to the next
+frame by optical flow, overlaps its mask there by so much, in percent of IoU, and by nothing where
+it is missed
+{%- if stability_pairs %}; the mean over {{ stability_pairs }} pairs of sightings{% endif %}. The
+ground truth is what can be reached. Read it beside AP.</p>
 <div class="sheet bars">
 {% for row in stability %}
 <span><i class="{{ row.kind }}"></i>{{ row.name }}</span>{{ bar(row) }}
@@ -189,6 +209,33 @@ against.</p>
 {% for row in film.scores %}<span><i class="{{ row.kind }}"></i>{{ row.name }}
 {{ row.mean|percent }}</span>{% endfor %}</figcaption></figure>
 {% endif %}
+{% if film.lanes %}
+<figure class="lanes">
+{% for lane in film.lanes %}
+<h5>{{ lane.name }}</h5>
+<div><svg viewBox="0 0 {{ film.frames }} {{ 12 * lane.bars|length }}" preserveAspectRatio="none"
+ style="height: {{ 12 * lane.bars|length }}px" role="img" aria-label="{{ lane.name }} over time">
+{% for span in lane.annotated %}
+<rect class="truth" x="{{ span.start }}" width="{{ span.length }}"
+ height="{{ 12 * lane.bars|length }}"/>
+{% endfor %}
+{% for bar in lane.bars %}{% set top = 12 * loop.index0 %}
+{% for span in bar.found %}
+<rect class="{{ bar.kind }}" x="{{ span.start }}" y="{{ top + 2 }}" width="{{ span.length }}"
+ height="8"/>
+{% endfor %}
+{% for frame in bar.switches %}
+<line class="switch" x1="{{ frame }}" x2="{{ frame }}" y1="{{ top }}" y2="{{ top + 12 }}"/>
+{% endfor %}
+{% endfor %}
+</svg><p>{% for bar, words in lane.note %}<span><i class="{{ bar.kind }}"></i>{{ words }}</span>
+{% endfor %}</p></div>
+{% endfor %}
+<figcaption>Annotated instances over time: <span><i class="truth"></i>annotated</span>
+{% for row in film.scores %}<span><i class="{{ row.kind }}"></i>found by {{ row.name }}</span>
+{% endfor %}<span><i class="switch"></i>another identity</span></figcaption>
+</figure>
+{% endif %}
 </article>
 {% endfor %}
 </section>
@@ -246,7 +293,9 @@ def fill_page(template: str, filters: Mapping[str, Any], **content: Any) -> str:
 
 
 def percent(value: float | None) -> str:
-    """With one digit after the point; a dash for what is undefined."""
+    """With one digit after the point, and counts as they are; a dash for what is undefined."""
+    if isinstance(value, int):
+        return str(value)
     return "\N{EN DASH}" if value is None else f"{value:.1f}"
 
 
@@ -254,10 +303,11 @@ def signed(value: float | None) -> str:
     """The same with a sign, for differences."""
     if value is None or round(value, 1) == 0:
         return percent(value).removeprefix("-")
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:+d}" if isinstance(value, int) else f"{value:+.1f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def direction(value: float | None) -> str:
+def direction(value: float | None, less_is_better: bool = False) -> str:
     """Whether a difference is for the better, as the name of a style."""
-    rounded = 0 if value is None else round(value, 1)
+    rounded = 0 if value is None else round(value, 1) * (-1 if less_is_better else 1)
     return "better" if rounded > 0 else "worse" if rounded < 0 else ""

@@ -28,6 +28,7 @@ from videogcrf_det.visualization.predictions import (
 )
 from videogcrf_det.visualization.results_file import Results, confident_results
 from videogcrf_det.visualization.runs import Run, read_run
+from videogcrf_det.visualization.timeline import Lane, timeline
 
 
 class Step(NamedTuple):
@@ -100,13 +101,15 @@ def write_report(
     sides = _sides(runs, scores)
     shown = [difference for side in sides.values() for difference in side]
     films = _write_films(folder, dataset, videos, results, shown, fps)
+    class_names = MetadataCatalog.get(dataset).thing_classes
+    lanes = [timeline(video, results, class_names) for video in videos]
     page = render(
         title=title or f"{next(iter(runs))} on {dataset}",
         summary=summary or _summary(runs, videos),
         facts=facts or {},
         steps=_steps(runs, folder) if steps is None else steps,
         threshold=f"{confidence_threshold:.0%}",
-        films=[_player(film, score) for film, score in zip(films, scores, strict=True)],
+        films=[_player(*each) for each in zip(films, scores, lanes, strict=True)],
         links={film.name: f"video-{number}" for number, film in enumerate(films)},
         sides={
             side: [_still(d, films[d.video], scores[d.video], fps) for d in found]
@@ -221,8 +224,13 @@ def _figures(runs: Runs) -> dict[str, Any]:
         "cards": figures.cards(runs),
         "columns": figures.COLUMNS,
         "tables": figures.ap_tables(runs),
+        "speeds": figures.SPEEDS,
+        "speed_tables": figures.speed_tables(runs),
+        "track_columns": [name for names in figures.TRACKS.values() for name in names],
+        "track_table": figures.track_table(runs),
         "ignored": figures.ignored(runs),
         "stability": figures.stability(runs),
+        "stability_pairs": figures.stability_pairs(runs),
         "sequences": figures.sequences(runs),
         "curves": draw_curves([run.metrics for run in runs.values()]),
         "settings": figures.differing_settings(runs),
@@ -268,8 +276,9 @@ def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
     return list(found), rows
 
 
-def _player(film: Film, scores: Sequence[Score]) -> dict[str, Any]:
-    return {**vars(film), "scores": scores, "in_a_row": film.width > 2 * film.height}
+def _player(film: Film, scores: Sequence[Score], lanes: Sequence[Lane]) -> dict[str, Any]:
+    in_a_row = film.width > 2 * film.height
+    return {**vars(film), "scores": scores, "lanes": lanes, "in_a_row": in_a_row}
 
 
 def _still(

@@ -57,10 +57,10 @@ def read_results(
     Raises:
         InputError: the file is missing, is no such list, or is of another data set.
     """
-    results = _read_list(path)
+    results = read_list(path)
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for number, result in enumerate(results):
-        reason = _what_is_wrong(result, records, categories)
+        reason = what_is_wrong(result, records, categories)
         if reason:
             raise InputError(
                 f"result {number} of the predictions file {path} {reason}: name the "
@@ -72,7 +72,12 @@ def read_results(
     return dict(by_image)
 
 
-def _read_list(path: str | Path) -> list[Any]:
+def read_list(path: str | Path) -> list[Any]:
+    """The list of a file of results, whose entries have not been looked at.
+
+    Raises:
+        InputError: the file is missing, or has no list.
+    """
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -90,7 +95,7 @@ def _read_list(path: str | Path) -> list[Any]:
     return results
 
 
-def _what_is_wrong(
+def what_is_wrong(
     result: Any, records: Mapping[Any, dict[str, Any]], categories: Container[int]
 ) -> str:
     """How a result does not fit, as the end of a sentence; empty if it does."""

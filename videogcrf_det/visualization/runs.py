@@ -13,7 +13,7 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.visualization.curves import read_metrics
 
 RESULTS = "coco_instances_results.json"
-TASKS = ("segm", "bbox", "temporal_stability")
+TASKS = ("segm", "bbox", "temporal_stability", "ytvis", "tracking")
 
 
 @dataclass(frozen=True)

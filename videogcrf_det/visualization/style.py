@@ -96,6 +96,19 @@ polyline.run { stroke: var(--run); }
 polyline.baseline { stroke: var(--baseline); }
 .scores figcaption { margin-top: 6px; display: flex; flex-wrap: wrap; gap: 0 18px; }
 
+.lanes { display: grid; grid-template-columns: max-content 1fr; gap: 10px 14px; margin-top: 16px; }
+.lanes h5 { font-size: .85rem; font-weight: 400; margin: 0; }
+.lanes svg { display: block; width: 100%; border-radius: 4px; }
+.lanes .truth { opacity: .5; }
+.lanes p { margin: 2px 0 0; font-size: .8rem; color: var(--soft); }
+.lanes p, .lanes figcaption { display: flex; flex-wrap: wrap; gap: 0 18px; }
+.lanes figcaption { grid-column: 1 / -1; }
+rect.truth { fill: var(--truth); }
+rect.run { fill: var(--run); }
+rect.baseline { fill: var(--baseline); }
+line.switch { stroke: var(--worse); stroke-width: 3; vector-effect: non-scaling-stroke; }
+i.switch { background: var(--worse); width: 3px; border-radius: 0; }
+
 .charts { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-top: 14px; }
 .chart { padding: 12px 14px; }
 .chart figcaption { font-weight: 600; color: var(--ink); margin-bottom: 4px; }
@@ -129,6 +142,8 @@ details pre { max-height: 480px; overflow: auto; }
   td.chart-cell { min-width: 72px; }
   article { padding: 12px; border-radius: 12px; }
   .pictures { grid-template-columns: repeat(2, 1fr); gap: 8px; }
+  .lanes { grid-template-columns: minmax(0, 1fr); gap: 4px; }
+  .lanes div { margin-bottom: 8px; }
   .player.row video { width: 640px; }
   .charts { grid-template-columns: 1fr; gap: 8px; }
 }

@@ -1,0 +1,51 @@
+"""The figures of an evaluation as tables for the log."""
+
+from typing import Any
+
+from tabulate import tabulate
+
+from videogcrf_det.evaluation import tracking, ytvis
+from videogcrf_det.evaluation.coco_figures import METRICS
+
+
+def figures_of_frames(content: dict[str, Any]) -> str:
+    """AP and stability of each sequence and of all.
+
+    Args:
+        content: of evaluation.json.
+    """
+    tasks = [task for task in ("bbox", "segm") if task in content["results"]]
+    headers = ["sequence", "frames", "instances"]
+    headers += [name for task in tasks for name in (f"{task} AP", *METRICS[1:])]
+    headers += ["stability", "of truth", "pairs"]
+    rows = [
+        [
+            *(name, figures["frames"], figures["instances"]),
+            *(figures[task][metric] for task in tasks for metric in METRICS),
+            *figures["temporal_stability"].values(),
+        ]
+        for name, figures in _rows(content)
+    ]
+    return _table(rows, headers)
+
+
+def figures_of_tracks(content: dict[str, Any]) -> str:
+    """AP of tracks, HOTA and so on of each sequence and of all."""
+    headers = ["sequence", *(f"track {m}" for m in ytvis.METRICS), *tracking.METRICS]
+    rows = [
+        [name, *figures["ytvis"].values(), *figures["tracking"].values()]
+        for name, figures in _rows(content)
+        if "ytvis" in figures  # still images have none
+    ]
+    return _table(rows, headers)
+
+
+def _rows(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The figures of each sequence by its name, and those of all."""
+    sequences = content["sequences"]
+    total = {key: sum(s[key] for s in sequences.values()) for key in ("frames", "instances")}
+    return [*sequences.items(), ("all", {**total, **content["results"]})]
+
+
+def _table(rows: list[list[Any]], headers: list[str]) -> str:
+    return tabulate(rows, headers, floatfmt=".1f", missingval="-", tablefmt="pipe")
