@@ -10,14 +10,19 @@ from videogcrf_det.video import open_video
 FRAMES = 12
 
 
-def encode(path, codec="mpeg4", frames=FRAMES, size=(64, 96), first=0):
-    """A video in which each frame is a little brighter than the one before."""
+def encode(path, codec="mpeg4", frames=FRAMES, size=(64, 96), first=0, texture=0):
+    """A video in which each frame is a little brighter than the one before.
+
+    Args:
+        texture: grey levels of noise, so that a frame takes many packets.
+    """
+    noise = np.random.default_rng(0).uniform(0, 1, (*size, 3))
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=10)
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         for index in range(frames):
-            pixels = np.full((*size, 3), 20 + 8 * (first + index), np.uint8)
+            pixels = np.uint8(20 + 8 * (first + index) + texture * np.roll(noise, index, 1))
             output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         output.mux(stream.encode())
     return path
@@ -31,6 +36,18 @@ def test_joined_transport_streams_keep_their_frames(tmp_path):
     means = [frame.image.mean() for frame in video]
     assert len(means) == 2 * FRAMES
     assert np.all(np.diff(means) > 0)
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
+def test_transport_streams_that_lost_something_are_named(codec, tmp_path):
+    path = encode(tmp_path / "a.ts", codec, texture=60)
+    assert len(list(open_video(path))) == FRAMES
+    content, packet = path.read_bytes(), 188
+    middle = len(content) // packet // 2 * packet
+    path.write_bytes(content[:middle] + content[middle + 3 * packet :])
+    video = open_video(path)
+    assert 0 < len(list(video)) <= FRAMES
+    assert "damaged" in video.damage
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "ts"])

@@ -152,7 +152,7 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
 
     to_rgb = av.video.reformatter.VideoReformatter()
     reached, started, damaged = Fraction(0), False, False
-    joined = container.format.name == "mpegts"
+    joinable, losses = container.format.name == "mpegts", _Losses()
     with container:
         try:
             for packet in container.demux():
@@ -161,7 +161,9 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
                     reached = max(reached, last * packet.time_base)
                 if packet.stream.index != stream.index:
                     continue
-                frames, whole = _frames_of(packet, joined)
+                losses.watch(packet)
+                marked = packet.is_corrupt and not joinable
+                frames, whole = ([], False) if marked else _frames_of(packet)
                 for frame in frames:
                     yield _upright(to_rgb, frame), _time(frame)
                     started = True
@@ -176,23 +178,45 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
         )
     if damaged or not started:
         raise _Damaged("the others are damaged: copy it again")
+    if losses.marks:
+        raise _Damaged("parts of it were lost, and frames there are damaged: copy it again")
 
 
-def _frames_of(packet: Any, joined: bool) -> tuple[list[Any], bool]:
-    """The frames that a packet completes, but for damaged ones, and whether there were none.
+class _Losses:
+    """Where parts of an MPEG-TS file were lost, as far as its packets tell.
 
-    Args:
-        joined: the file is of a kind that may be several in a row (MPEG-TS). Packets after a seam
-            are marked as corrupt, since the counters of the stream jump, and decode all the same.
+    FFmpeg marks packets near which the counters of the stream jump. They also do where files were
+    joined end to end, which nothing is lost by: there the clock starts again.
     """
+
+    NEAR = 8  # packets; a mark is some before its reason
+
+    def __init__(self) -> None:
+        self.marks: list[int] = []  # which packets have one that no seam explains
+        self._count = 0
+        self._clock: int | None = None
+
+    def watch(self, packet: Any) -> None:
+        """Take note of the next packet of the video."""
+        if packet.is_corrupt:
+            self.marks.append(self._count)
+        if packet.dts is not None:
+            if self._clock is not None and packet.dts < self._clock:
+                self.marks = [mark for mark in self.marks if mark < self._count - self.NEAR]
+            self._clock = packet.dts
+        self._count += 1
+
+
+def _frames_of(packet: Any) -> tuple[list[Any], bool]:
+    """The frames that a packet completes, but for damaged ones, and whether there were none."""
     import av
 
     try:
-        frames = [] if packet.is_corrupt and not joined else packet.decode()
+        frames = packet.decode()
     except av.FFmpegError:
         return [], False
     whole = [frame for frame in frames if not frame.is_corrupt]
-    return whole, len(whole) == len(frames) and (joined or not packet.is_corrupt)
+    return whole, len(whole) == len(frames)
 
 
 def _time(frame: Any) -> Fraction | None:
