@@ -11,7 +11,14 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
 from videogcrf_det.data.classes import check_classes, read_classes
-from videogcrf_det.demo_loop import Keeper, Predictor, changed_cfg, check_paths, write_predictions
+from videogcrf_det.demo_loop import (
+    Keeper,
+    Predictor,
+    changed_cfg,
+    check_apart,
+    check_paths,
+    write_predictions,
+)
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
@@ -67,9 +74,7 @@ def run_demo(
     if json_file is not None and Path(json_file).is_dir():
         raise InputError(f"--json {json_file} is a folder: name a file")
     if json_file is not None:
-        for option, path in (("--output", output), ("--input", source)):
-            if Path(json_file).resolve() == Path(path).resolve():
-                raise InputError(f"--json {json_file} is {option} as well: name another file")
+        check_apart("--json", json_file, source, output)
     if not cfg.MODEL.MASK_ON:
         raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
     video = open_video(source, fps)

@@ -19,6 +19,7 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 from videogcrf_det.streams import in_step
 from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
+from videogcrf_det.video.reader import IMAGES
 from videogcrf_det.visualization.overlay import Picture
 
 # tqdm's own, but with frames per second also where that is less than one
@@ -40,6 +41,16 @@ def check_paths(source: str | Path, output: Path, max_frames: int | None) -> Non
         raise InputError(f"--output {output} is a folder: name a file, or a folder without .mp4")
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise InputError(f"--output {output} is the input: name another file")
+
+
+def check_apart(option: str, path: str | Path, source: str | Path, output: Path) -> None:
+    """Raise InputError if what ``option`` names would lie in the output, or replace the input."""
+    place, taken = Path(path).resolve(), output.resolve()
+    if place.is_relative_to(taken) or taken.is_relative_to(place):
+        raise InputError(f"{option} {path} and --output {output} overlap: keep them apart")
+    given = Path(source).resolve()
+    if place == given or (place.parent == given and place.suffix.lower() in IMAGES):
+        raise InputError(f"{option} {path} would replace the input {source}: name another file")
 
 
 def changed_cfg(cfg: CfgNode, *pairs: Any) -> CfgNode:

@@ -76,14 +76,29 @@ def test_videos_get_files_of_their_own(names, expected):
     assert [unique_name(file_name(name), taken) for name in names] == expected
 
 
-@pytest.mark.parametrize("same", ["output", "input"])
-def test_the_json_of_a_demo_is_a_file_of_its_own(same, tmp_path):
-    source, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
-    source.write_bytes(b"video")
-    json_file = {"output": output, "input": source}[same]
-    with pytest.raises(InputError, match=f"--json .* is --{same} as well"):
-        run_demo(build_cfg(CONFIG), source, output, json_file=json_file)
-    assert source.read_bytes() == b"video"
+@pytest.mark.parametrize(
+    ("source", "output", "json_file", "message"),
+    [
+        ("in.mp4", "out.mp4", "out.mp4", "overlap"),
+        ("in.mp4", "out.mp4", "x/../out.mp4", "overlap"),
+        ("in.mp4", "out", "out/found.json", "overlap"),  # a folder that has to be empty
+        ("in.mp4", "found/out.mp4", "found", "overlap"),
+        ("in.mp4", "out.mp4", "in.mp4", "would replace the input"),
+        ("frames", "out.mp4", "frames/0.png", "would replace the input"),
+    ],
+)
+def test_the_json_of_a_demo_is_a_file_of_its_own(source, output, json_file, message, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for name in ("in.mp4", "frames/0.png"):
+        (tmp_path / name).write_bytes(b"input")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=f"--json .* {message}"):
+        run_demo(
+            build_cfg(CONFIG), tmp_path / source, tmp_path / output, json_file=tmp_path / json_file
+        )
+    assert sorted(tmp_path.rglob("*")) == before
+    for name in ("in.mp4", "frames/0.png"):
+        assert (tmp_path / name).read_bytes() == b"input"
 
 
 def test_annotations_of_one_name_do_not_replace_each_other(tmp_path):

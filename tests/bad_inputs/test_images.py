@@ -6,11 +6,20 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image
+from video_semseg.camvid_original import convert_camvid
 
 from tests.conftest import CONFIG
-from videogcrf_det.data.davis_folder import DavisFolder, Problems, read_sequence
+from videogcrf_det.data import degrade, prepare
+from videogcrf_det.data.davis_folder import (
+    DavisFolder,
+    Problems,
+    image_header,
+    mask_values,
+    read_sequence,
+)
 from videogcrf_det.data.images import header_size, read_image, read_label_map
 from videogcrf_det.data.mappers import FrameMapper
+from videogcrf_det.data.resize import resize_davis
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import open_video
@@ -148,14 +157,6 @@ def test_images_that_are_too_large_are_named(monkeypatch, picture, tmp_path):
         open_video(_in_folder(path))
 
 
-def test_labels_of_16_bits_are_named(tmp_path):
-    save(tmp_path / "a.png", np.full((4, 5), 300, np.uint16))
-    with pytest.raises(OSError, match="more than 8 bits"):
-        read_label_map(tmp_path / "a.png")
-    save(tmp_path / "b.png", np.full((4, 5), 7, np.uint8))
-    assert (read_label_map(tmp_path / "b.png") == 7).all()
-
-
 def test_floating_point_pixels_are_named(tmp_path):
     Image.fromarray(np.ones((4, 5), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(OSError, match="floating-point"):
@@ -211,6 +212,141 @@ def test_a_corrupt_exif_block_is_not_in_the_way(picture, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(broken)
     assert read_image(path).shape == picture.shape
+
+
+def turned(path, pixels, **options):
+    """Save an image that its EXIF orientation turns to ``pixels``."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return save(path, np.ascontiguousarray(np.rot90(pixels)), exif=exif, **options)
+
+
+@pytest.fixture
+def mask(picture):
+    """Where ``picture`` is bright, as ids of objects."""
+    return np.uint8(picture[..., 1] > 100)
+
+
+def test_headers_are_read_without_pixels(picture, tmp_path):
+    path = turned(tmp_path / "a.png", np.random.default_rng(0).permuted(picture))
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"IDAT") + 40])
+    assert header_size(path) == image_header(path)[0] == (40, 24)
+    with pytest.raises(OSError, match=r".+"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
+def test_32_bits_are_named(value, tmp_path):
+    pixels = np.zeros((4, 5), np.int32)
+    pixels[2, 2] = value
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(OSError, match="32-bit"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_tiff_whose_next_image_is_none_is_named(picture, tmp_path):
+    path = save(tmp_path / "a.tif", picture)
+    content = path.read_bytes()
+    start = struct.unpack_from("<I", content, 4)[0]
+    after = start + 2 + 12 * struct.unpack_from("<H", content, start)[0]
+    following = struct.pack("<I", len(content))  # where a directory without entries begins
+    path.write_bytes(content[:after] + following + content[after + 4 :] + bytes(6))
+    for read in (read_image, header_size, read_label_map):
+        with pytest.raises(OSError, match=r".+"):
+            read(path)
+
+
+def test_label_maps_are_read_as_they_are(mask, tmp_path):
+    assert np.array_equal(read_label_map(save(tmp_path / "a.png", 7 * mask)), 7 * mask)
+    assert np.array_equal(read_label_map(turned(tmp_path / "b.png", mask)), mask)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGB", "LA", "I;16"])
+def test_label_maps_of_another_kind_are_never_guessed(mode, picture, mask, tmp_path):
+    frame, path = save(tmp_path / "a.png", picture), tmp_path / "labels.png"
+    if mode == "I;16":  # the upper 8 bits of which are all 0
+        Image.fromarray(mask.astype(np.uint16)).save(path)
+    else:
+        Image.fromarray(mask).convert(mode).save(path)
+    with pytest.raises(OSError, match="8 bits of grey"):
+        read_label_map(path)
+    record = {"file_name": str(frame), "sem_seg_file_name": str(path), "height": 24, "width": 40}
+    with pytest.raises(InputError, match=r"cannot read the label map .*labels\.png"):
+        FrameMapper(build_cfg(CONFIG), is_train=True).read_frame(record)
+
+
+def test_what_is_degraded_is_turned(picture, monkeypatch, tmp_path):
+    monkeypatch.setattr(degrade, "degrade", lambda image, rng: image)
+    source = turned(tmp_path / "a.png", picture)
+    degrade.degrade_file(source, tmp_path / "b.png", np.random.default_rng(0))
+    assert np.array_equal(read_image(tmp_path / "b.png"), picture)
+
+
+def test_what_is_resized_is_turned(picture, mask, tmp_path):
+    large = picture.repeat(2, 0).repeat(2, 1)
+    turned(tmp_path / "JPEGImages/48p/walk/00000.jpg", large, quality=95)
+    turned(tmp_path / "Annotations/48p/walk/00000.png", mask.repeat(2, 0).repeat(2, 1))
+    resize_davis(tmp_path, "48p", 24)
+    small = read_image(tmp_path / "JPEGImages/24p/walk/00000.jpg")
+    assert np.abs(small.astype(int) - picture)[:, 21:].max() < 30
+    with Image.open(tmp_path / "Annotations/24p/walk/00000.png") as image:
+        assert np.array_equal(mask_values(image), mask)
+
+
+def test_frames_of_camvid_are_turned(picture, mask, tmp_path):
+    name = "0001TP_006690"
+    colours = np.where(mask[..., None] > 0, np.uint8([128, 128, 0]), np.uint8([128, 128, 128]))
+    turned(tmp_path / f"images/{name}.png", picture)
+    turned(tmp_path / f"labels/{name}_L.png", colours)
+    done = convert_camvid(tmp_path / "images", tmp_path / "labels", tmp_path / "out")
+    split = next(split for split, frames in done.frames.items() if frames)
+    assert np.array_equal(read_image(tmp_path / f"out/{split}/{name}.png"), picture)
+    labels = read_label_map(tmp_path / f"out/{split}annot/{name}.png")
+    assert np.array_equal(np.unique(labels[mask > 0]), [5])
+    assert np.array_equal(np.unique(labels[mask == 0]), [0])
+
+
+def davis(root, picture, mask, **ignored):
+    """A folder with a sequence of one frame, read: its regions, or what is wrong."""
+    turned(root / "JPEGImages/24p/walk/00000.jpg", picture)
+    turned(root / "Annotations/24p/walk/00000.png", 255 * mask)
+    folder = DavisFolder(root, "24p", root / "none.json", {}, one_person=True, **ignored)
+    problems = Problems()
+    return read_sequence(folder, "walk", problems), problems
+
+
+def test_frames_and_masks_of_davis_are_turned_alike(picture, mask, tmp_path):
+    (frame,), problems = davis(tmp_path, picture, mask)
+    problems.raise_any()
+    assert (frame.height, frame.width) == picture.shape[:2]
+    (region,) = frame.regions
+    assert region["bbox"] == [20, 0, 20, 24]
+
+
+def test_masks_where_do_not_care_that_were_jpegs_are_named(picture, mask, tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(np.roll(255 * mask, 3, 1)).save(stream, "JPEG", quality=60)
+    lossy = np.asarray(Image.open(stream))
+    turned(tmp_path / "ignore/walk/00000.png", lossy)
+    _, problems = davis(tmp_path, picture, mask, ignore_masks=tmp_path / "ignore")
+    with pytest.raises(InputError, match="saved as JPEG once"):
+        problems.raise_any()
+
+
+def test_prepared_annotations_never_replace_their_source(picture, mask, tmp_path):
+    davis(tmp_path, picture, mask)
+    (tmp_path / "davis_semantics.json").write_text("{}")
+    with pytest.raises(InputError, match="would replace --semantics"):
+        prepare.prepare_davis_person(
+            tmp_path,
+            "val",
+            resolution="24p",
+            sequences=["walk"],
+            output=tmp_path / "davis_semantics.json",
+        )
+    assert (tmp_path / "davis_semantics.json").read_text() == "{}"
 
 
 def _in_folder(path):

@@ -11,16 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools import mask as mask_util
 
-from videogcrf_det.data.images import BAD_IMAGE, check_whole, header_size, reason
+from videogcrf_det.data.images import BAD_IMAGE, check_whole, header_size, reason, upright_size
 from videogcrf_det.errors import InputError
 
 PERSON = "person"
 VOID = 255  # do-not-care in the masks of DAVIS-2017, the one object in those of DAVIS-2016
 MAX_PROBLEMS = 20  # lines of an error
 MAX_FILES = 3  # files named in such a line
+MOST_LEVELS = 8  # of a mask of one object: 0 and 255, or several objects as one
 
 Mask = npt.NDArray[np.uint8]  # (height, width), object ids
 
@@ -208,26 +209,36 @@ def _read_mask(path: Path, frame: Frame | None, name: str, problems: Problems) -
 def image_header(
     path: str | os.PathLike[str], what: str = "image", advice: str = "copy it again"
 ) -> tuple[tuple[int, int], str]:
-    """Size (width, height) and mode of an image, without its pixels.
+    """Size (width, height), turned as read_image turns it, and mode of an image, by its header.
 
     Raises:
         InputError: ``what`` cannot be read, with ``advice``.
     """
     try:
         with Image.open(path) as image:
-            return image.size, image.mode
+            return upright_size(image), image.mode
     except BAD_IMAGE as error:
-        raise InputError(f"cannot read the {what} {path} ({error}): {advice}") from None
+        raise InputError(f"cannot read the {what} {path} ({reason(error)}): {advice}") from None
 
 
 def mask_values(image: Image.Image) -> Mask | None:
-    """What a mask holds at each pixel, ids or grey levels; None if it holds colours."""
+    """What a mask holds at each pixel, ids or grey levels; None if it holds colours.
+
+    It is turned as its frame is; see read_image.
+    """
+    image = ImageOps.exif_transpose(image)
     if image.mode == "P":
         return np.array(image)
     if image.mode in ("RGB", "RGBA"):  # a mask of DAVIS-2016's is grey in these
         red, green, blue = np.moveaxis(np.array(image)[..., :3], 2, 0)
         return red if np.array_equal(red, green) and np.array_equal(red, blue) else None
     return np.array(image.convert("L")) if image.mode in ("1", "L") else None
+
+
+def is_lossy(mask: Mask) -> bool:
+    """Whether a mask that is to be read as "0 or not" has more grey levels than such masks have:
+    what was saved as JPEG once is grey at edges, and nearly black around them."""
+    return len(np.unique(mask)) > MOST_LEVELS
 
 
 def _read_ignore_masks(
@@ -243,7 +254,13 @@ def _read_ignore_masks(
             problems.add(f"{name}: do-not-care masks in {path} without a frame", f"{stem}.png")
             continue
         mask = _read_mask(path / f"{stem}.png", frames[stem], name, problems)
-        if mask is not None:
+        if mask is not None and is_lossy(mask):
+            problems.add(
+                f"{name}: do-not-care masks in {path} were saved as JPEG once, by their many grey "
+                "levels, and all but black would count",
+                f"{stem}.png",
+            )
+        elif mask is not None:
             ignored[stem] = mask > 0
     return ignored
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image as Picture
 
+from videogcrf_det.data.images import read_image
 from videogcrf_det.errors import InputError
 
 Rng = np.random.Generator
@@ -38,9 +39,7 @@ def check_share(share: float) -> None:
 
 def degrade_file(source: Path, target: Path, rng: Rng) -> None:
     """Write what degrade makes of a picture; ``target`` may be ``source``."""
-    with Picture.open(source) as image:
-        spoilt = degrade(np.asarray(image.convert("RGB")), rng)
-    Picture.fromarray(spoilt).save(target, quality=95)
+    Picture.fromarray(degrade(read_image(source), rng)).save(target, quality=95)
 
 
 def degrade(image: Image, rng: Rng) -> Image:

@@ -1,16 +1,18 @@
 """The one reader of images: frames, label maps, folders of frames."""
 
+import contextlib
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# what Pillow raises on broken files
+# what Pillow raises on broken files; TypeError at a TIFF that names a further image without a size
 BAD_IMAGE = (
-    *(OSError, SyntaxError, ValueError, struct.error, EOFError, MemoryError),
+    *(OSError, SyntaxError, ValueError, TypeError, struct.error, EOFError, MemoryError),
     Image.DecompressionBombError,
 )
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
@@ -25,7 +27,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> NDArray[np.ui
 
     Args:
         path: of any format that Pillow reads, with one image in it.
-        mode: "RGB", "BGR", or "L" for grey and for labels.
+        mode: "RGB", "BGR", or "L" for grey.
 
     Returns:
         (H, W, 3), or (H, W, 1) for "L", uint8.
@@ -34,9 +36,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> NDArray[np.ui
         OSError: it is not there, is damaged, or holds something else; the end of a sentence.
     """
     try:
-        with Image.open(path) as image:
-            _check_single(image)
-            image.load()  # before anything that would swallow an error, and pass the second time
+        with _opened(path) as image:
             pixels = _eight_bits(ImageOps.exif_transpose(image), "L" if mode == "L" else "RGB")
     except BAD_IMAGE as error:
         raise OSError(reason(error)) from error
@@ -46,33 +46,46 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> NDArray[np.ui
 
 
 def read_label_map(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """A label map (H, W), one label of 0 to 255 a pixel, turned as frames are.
+    """A label map (H, W), whose grey levels are labels; turned like the frame beside it.
 
     Raises:
-        OSError: see read_image; of more than 8 bits, nothing says which 8 are the label.
+        OSError: see read_image; or it holds anything but 8 bits of grey, of which labels could only
+            be guessed.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode[0] == "I":
-                raise ValueError("its labels have more than 8 bits: save it with 8")
+        with _opened(path) as image:
+            if image.mode != "L":
+                raise ValueError(f"its mode is {image.mode}: save labels as 8 bits of grey")
+            return np.asarray(ImageOps.exif_transpose(image))
     except BAD_IMAGE as error:
         raise OSError(reason(error)) from error
-    return read_image(path, "L")[..., 0]
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """An image that has been decoded as a whole."""
+    with Image.open(path) as image:
+        _check_single(image)
+        image.load()  # before anything that would swallow an error, and pass the second time
+        yield image
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) of an open image, turned as read_image turns it."""
+    """(width, height) of an open image, turned as read_image turns it.
+
+    Of a PNG that names its orientation behind its pixels, against all custom, as it lies: to look
+    for that would be to decode every PNG.
+    """
     width, height = image.size
     if image.format == "TIFF":  # of which Pillow has turned the size already, or not: its version
         tags = image.tag_v2  # type: ignore[attr-defined]
         width, height = int(tags[256]), int(tags[257])
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return width, height  # Pillow would decode the file to look behind its pixels
-    return (height, width) if image.getexif().get(ORIENTATION) in TURNED else (width, height)
+    orientation = Image.Image.getexif(image).get(ORIENTATION)
+    return (height, width) if orientation in TURNED else (width, height)
 
 
 def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) of an image as read_image gives it, without decoding it.
+    """(width, height) of an image, without decoding it; see upright_size.
 
     Raises:
         OSError: see read_image.
@@ -123,6 +136,9 @@ def _eight_bits(image: Image.Image, mode: str) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers: save 8 or 16 bits")
     if image.mode[0] == "I":  # more than 8 bits of grey, which Pillow would clip
-        grey = np.clip(np.asarray(image) // 256, 0, 255).astype(np.uint8)
+        wide = np.asarray(image)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise ValueError("its pixels are 32-bit integers: save 8 or 16 bits")
+        grey = (wide // 256).astype(np.uint8)
         return grey if mode == "L" else np.stack([grey] * 3, axis=2)
     return np.asarray(image.convert(mode))

@@ -141,6 +141,8 @@ def prepare_davis_person(
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give one with JPEGImages and Annotations")
     target = root / "annotations" / _file_name(split) if output is None else Path(output)
+    if target.resolve() == _semantics_file(root, semantics).resolve():
+        raise InputError(f"--output {target} would replace --semantics: name another file")
     problems = Problems()
     names = _sequence_names(root, split, sequences, problems)
     folder = _open(root, resolution, semantics, ignore_masks, sequences is not None, problems)
@@ -192,6 +194,10 @@ def _sequence_names(
     return sorted(names)
 
 
+def _semantics_file(root: Path, semantics: str | os.PathLike[str] | None) -> Path:
+    return root / "davis_semantics.json" if semantics is None else Path(semantics)
+
+
 def _open(
     root: Path,
     resolution: str,
@@ -200,7 +206,7 @@ def _open(
     explicit: bool,
     problems: Problems,
 ) -> DavisFolder:
-    path = root / "davis_semantics.json" if semantics is None else Path(semantics)
+    path = _semantics_file(root, semantics)
     categories = {}
     if path.is_file():
         try:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import cv2
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from videogcrf_det.data.images import BAD_IMAGE
+from videogcrf_det.data.images import BAD_IMAGE, header_size, read_image, reason
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder, atomic_write
 from videogcrf_det.progress import progress
@@ -64,18 +63,18 @@ def _write_lists(root: Path, source: str, target: str) -> None:
 
 def _resize(path: Path, place: Path, height: int, masks: bool) -> None:
     try:
-        with Image.open(path) as image:
-            image.load()
-            if image.height <= height:
-                raise InputError(
-                    f"{path} has {image.height} rows: --height {height} has to be smaller"
-                )
-            width = round(image.width * height / image.height)
-            if masks:  # indexed ones keep their colours
-                image.resize((width, height), Image.Resampling.NEAREST).save(place)
-                return
-            pixels = np.asarray(image.convert("RGB"))
+        wide, high = header_size(path)
+        if high <= height:
+            raise InputError(f"{path} has {high} rows: --height {height} has to be smaller")
+        size = round(wide * height / high), height
+        if masks:
+            with Image.open(path) as image:
+                image.load()
+                upright = ImageOps.exif_transpose(image)  # indexed ones keep their colours
+                upright.resize(size, Image.Resampling.NEAREST).save(place)
+            return
+        pixels = read_image(path)
     except BAD_IMAGE as error:
-        raise InputError(f"{path} cannot be read ({error}): copy it again") from error
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        raise InputError(f"{path} cannot be read ({reason(error)}): copy it again") from error
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     Image.fromarray(small).save(place, quality=95)

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import frame_stems, image_header, mask_values
+from videogcrf_det.data.davis_folder import frame_stems, image_header, is_lossy, mask_values
 from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]
 FilePath = str | os.PathLike[str]
 VOID = 255  # of labels, and in the masks of DAVIS-2017
-MOST_LEVELS = 8  # of a mask of one object: 0 and 255, or several objects as one
 ADVICE = "set DETECTRON2_DATASETS to the folder that has DAVIS"
 
 
@@ -80,12 +79,11 @@ def read_object_mask(record: Record) -> NDArray[np.uint8]:
     """The labels (H, W) of an annotated frame: 1 on its object, 0 elsewhere, or VOID."""
     ids = read_ids(record["mask_file"])
     if record["object_id"] is None:
-        levels = len(np.unique(ids))
-        if levels > MOST_LEVELS:
+        if is_lossy(ids):
             raise InputError(
-                f"{record['mask_file']} has {levels} grey levels, as what was saved as JPEG once, "
-                "and all but black would be the object: give the PNG of 0 and 255 that came with "
-                "the data"
+                f"{record['mask_file']} has {len(np.unique(ids))} grey levels, as what was saved "
+                "as JPEG once, and all but black would be the object: give the PNG of 0 and 255 "
+                "that came with the data"
             )
         return (ids > 0).astype(np.uint8)
     return np.where(ids == VOID, VOID, ids == record["object_id"]).astype(np.uint8)

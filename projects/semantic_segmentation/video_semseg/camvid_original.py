@@ -10,7 +10,7 @@ from PIL import Image
 
 from video_semseg import camvid
 from video_semseg.label_maps import Size, save_image, told_if_not_writable
-from videogcrf_det.data.images import BAD_IMAGE
+from videogcrf_det.data.images import read_image
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress
@@ -154,13 +154,13 @@ def _convert(
     image: Path, label: Path, table: NDArray[np.uint8], size: Size | None
 ) -> tuple[Image.Image, NDArray[np.uint8]]:
     """A frame and its label map, (height, width), of ``size``."""
-    frame, colours = _read(image), _read(label)
-    if frame.size != colours.size:
+    frame, colours = Image.fromarray(_read(image)), _read(label)
+    if frame.size != colours.shape[1::-1]:
         raise InputError(
-            f"{label} is of another size than {image} ({colours.size}, not {frame.size}, width "
-            "and height): give labels of the frames' size"
+            f"{label} is of another size than {image} ({colours.shape[1::-1]}, not {frame.size}, "
+            "width and height): give labels of the frames' size"
         )
-    red, green, blue = np.moveaxis(np.asarray(colours, np.uint32), 2, 0)
+    red, green, blue = np.moveaxis(colours.astype(np.uint32), 2, 0)
     codes = red << 16 | green << 8 | blue
     label_map = table[codes]
     unknown, counts = np.unique(codes[label_map == UNKNOWN], return_counts=True)
@@ -178,9 +178,8 @@ def _convert(
     return frame.resize(size, Image.Resampling.BOX), np.asarray(resized)
 
 
-def _read(path: Path) -> Image.Image:
+def _read(path: Path) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except BAD_IMAGE as error:
+        return read_image(path)
+    except OSError as error:
         raise InputError(f"cannot read the image {path} ({error}): copy it again") from None

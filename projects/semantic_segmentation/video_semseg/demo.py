@@ -24,6 +24,7 @@ from videogcrf_det.demo_loop import (
     Keeper,
     Predictor,
     changed_cfg,
+    check_apart,
     check_paths,
     write_predictions,
 )
@@ -67,8 +68,8 @@ def run_demo(
     if not 0 <= opacity <= 1:
         raise InputError(f"--opacity must be from 0 to 1, got {opacity}")
     check_paths(source, output, max_frames)
-    if labels is not None and _nested(Path(labels), output):
-        raise InputError(f"--labels {labels} and --output {output} overlap: keep them apart")
+    if labels is not None:
+        check_apart("--labels", labels, source, output)
     cfgs = [cfg, unary_cfg(cfg)] if compare_baseline else [cfg]
     video = open_video(source, fps)
     palette, captions = palette_for(cfg), [_caption(each) for each in cfgs]
@@ -122,11 +123,6 @@ def _decided(predictor: SemanticPredictor) -> Predictor:
             yield frame, probabilities.argmax(0).byte().numpy()
 
     return decide
-
-
-def _nested(a: Path, b: Path) -> bool:
-    a, b = a.resolve(), b.resolve()
-    return a.is_relative_to(b) or b.is_relative_to(a)
 
 
 @contextlib.contextmanager

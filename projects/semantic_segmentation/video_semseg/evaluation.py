@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from videogcrf_det.data.images import read_label_map
+from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.segmentation import check_labels, write_evaluation
@@ -51,7 +52,8 @@ class VideoSemSegEvaluator(SemSegEvaluator):
 
     def _process_frame(self, record: dict[str, Any], found: NDArray[np.integer]) -> None:
         path = record["sem_seg_file_name"]
-        labels = read_label_map(path).astype(int)
+        with named_if_unreadable(record):
+            labels = read_label_map(path).astype(int)
         check_labels(labels, self._num_classes, self._ignore_label, path)
         labels[labels == self._ignore_label] = self._num_classes
         counts = np.bincount(
