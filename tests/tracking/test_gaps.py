@@ -5,7 +5,6 @@ from detectron2.structures import Boxes, Instances
 
 from videogcrf_det.predictor import Prediction
 from videogcrf_det.tracking import fill_gaps
-from videogcrf_det.tracking.gaps import _distance
 
 SHAPE = (40, 90)
 
@@ -83,8 +82,13 @@ def test_sides_that_have_nothing_in_common_are_not_blended():
     assert [len(instances) for _, instances in fill_gaps(frames, 1, still)] == [1, 0, 1]
 
 
-def test_distances_are_negative_outside_and_everywhere_without_a_mask():
-    mask = np.zeros((5, 7), bool)
-    mask[:, 2:5] = True
-    np.testing.assert_allclose(_distance(mask)[2], [-2, -1, 1, 2, 1, -1, -2], atol=0.1)
-    assert (_distance(mask & False) == -np.inf).all()
+def test_the_nearer_sighting_counts_more():
+    """Of an object that grows, what only the later sighting shows is there in its half alone."""
+
+    def still(before, now):
+        return np.zeros((*now.shape[:2], 2), np.float32)
+
+    frames = [moving(0), *[moving(0, (), ())] * 4, moving(0)]
+    frames[-1].instances.pred_masks[:, 2:12, :20] = True
+    areas = [int(found.pred_masks.sum()) for _, found in fill_gaps(frames, 4, still)]
+    assert areas == [100, 100, 100, 200, 200, 200]

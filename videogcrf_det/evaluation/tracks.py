@@ -51,9 +51,10 @@ class Track:
 def tracks_of(frames: Sequence[Sequence[Result]]) -> list[list[Any]]:
     """The identities of the detections of each frame of a video.
 
-    They are the ``track_id`` of the detections where all have one. Otherwise detections are
+    They are the ``track_id`` of the detections where all have one, as in the results of an
+    evaluation. Files of others, whose frames may not be at hand, may have none: then detections are
     followed by the overlap of their masks, within their category, through gaps of LONGEST_GAP
-    frames. This is the one place in the evaluation where identities are made.
+    frames.
     """
     if all("track_id" in found for frame in frames for found in frame):
         return [[found["track_id"] for found in frame] for frame in frames]

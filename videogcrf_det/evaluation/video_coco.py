@@ -28,13 +28,14 @@ from videogcrf_det.evaluation.coco_figures import (
     restrict,
 )
 from videogcrf_det.evaluation.frames import evaluated_frames
+from videogcrf_det.evaluation.identities import with_identities
 from videogcrf_det.evaluation.log_tables import figures_of_frames, figures_of_tracks
 from videogcrf_det.evaluation.speed import precision_by_speed, speeds
 from videogcrf_det.evaluation.stability import Masks, Stability, StabilityMeter
 from videogcrf_det.evaluation.track_figures import TASKS as TRACK_TASKS
 from videogcrf_det.evaluation.track_figures import TrackFigures, track_figures
 from videogcrf_det.evaluation.tracking import has_trackeval
-from videogcrf_det.evaluation.tracks import VideoFrames, has_identities, tracks_of
+from videogcrf_det.evaluation.tracks import VideoFrames, has_identities
 from videogcrf_det.versions import collect_versions
 
 LEAST_SCORE = 0.5  # of detections whose stability is measured, and which HOTA and MOTA count
@@ -63,7 +64,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
     whole.
 
     Detections have the identities of the field ``track_ids`` of a model's Instances; without it
-    they are followed by their overlap.
+    they get those of VideoPredictor (see MaskTracker).
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class VideoCOCOEvaluator(COCOEvaluator):
         """
         for video, detections in zip(inputs, outputs, strict=True):
             records, meter = video["records"], StabilityMeter()
-            first = len(self._predictions)
-            for record, detection in evaluated_frames(video, detections):
-                found = detection["instances"].to("cpu")
+            identified = with_identities(video, detections)
+            for record, detection in evaluated_frames(video, identified):
+                found = detection["instances"]
                 super().process([record], [{"instances": found}])
                 if found.has("track_ids"):
                     results = self._predictions[-1]["instances"]
@@ -112,8 +113,6 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 if found.has("pred_masks") and len(records) > 1:
                     gray = read_image(record["file_name"], "L")[..., 0]
                     meter.add(gray, self._annotated(record["image_id"]), _confident(found))
-            if video["video_id"] is not None:
-                _identify([prediction["instances"] for prediction in self._predictions[first:]])
             images = [record["image_id"] for record in records]
             sizes = [(record["height"], record["width"]) for record in records]
             self._videos.append(
@@ -274,14 +273,6 @@ class VideoCOCOEvaluator(COCOEvaluator):
                     "TrackEval is not installed, so there is no HOTA, IDF1 and MOTA: to have them, "
                     "pip install trackeval"
                 )
-
-
-def _identify(frames: list[list[dict[str, Any]]]) -> None:
-    """Give the detections of the frames of a video a ``track_id``, if they have masks."""
-    if all("segmentation" in result for frame in frames for result in frame):
-        for frame, identities in zip(frames, tracks_of(frames), strict=True):
-            for result, identity in zip(frame, identities, strict=True):
-                result["track_id"] = identity
 
 
 def _confident(found: Instances) -> Masks:

@@ -17,6 +17,7 @@ from videogcrf_det.motion.flow import DISFlow
 
 Frame = NDArray[np.uint8]  # (H, W, 3), BGR
 Mask = NDArray[np.bool_]  # (H, W)
+SoftMask = NDArray[np.float32]  # (H, W), from 0 to 1
 Flow = Callable[[Frame, Frame], NDArray[np.float32]]  # see motion/flow.py
 
 
@@ -42,8 +43,8 @@ def fill_gaps(
     """Add the objects that were missed for at most ``longest`` frames between two sightings.
 
     Their masks are moved along the optical flow from the sighting before and from the one after,
-    and the shapes are blended by their signed distances (G. T. Herman et al., Shape-based
-    interpolation, 1992). Where the two sides have nothing in common, nothing is added.
+    and averaged there, the nearer one counting more. Where the two sides have nothing in common,
+    nothing is added.
 
     Args:
         predictions: frames (H, W, 3), BGR, with instances that have pred_boxes, pred_masks, scores
@@ -89,15 +90,17 @@ def _close_gaps(window: list[_Kept], flow: Flow) -> None:
 def _between(part: list[_Kept], before: Instances, after: Instances, flow: Flow) -> list[Mask]:
     """The G masks of an object on the frames between the first and the last one."""
     gap = len(part) - 2
-    ahead, back = [before.pred_masks[0].numpy()], [after.pred_masks[0].numpy()]
+    ahead, back = [_soft(before)], [_soft(after)]
     for i in range(1, gap + 1):
         ahead.append(_moved(ahead[-1], _way(part[i - 1], part[i], False, flow)))
         back.append(_moved(back[-1], _way(part[-i], part[-1 - i], True, flow)))
     masks = []
     for i in range(1, gap + 1):
         share = i / (gap + 1)  # of the sighting after
-        sides = _distance(ahead[i]), _distance(back[gap + 1 - i])
-        masks.append((1 - share) * sides[0] + share * sides[1] > 0)
+        sides = ahead[i], back[gap + 1 - i]
+        common = np.minimum(*sides).max(initial=0) >= 0.5
+        # masks stay soft until here, so that their outlines are averaged, not the nearer one alone
+        masks.append(common & ((1 - share) * sides[0] + share * sides[1] >= 0.5))
     return masks
 
 
@@ -108,20 +111,14 @@ def _way(other: _Kept, kept: _Kept, to_next: bool, flow: Flow) -> NDArray[np.flo
     return kept.ways[to_next]
 
 
-def _moved(mask: Mask, way: NDArray[np.float32]) -> Mask:
+def _soft(instance: Instances) -> SoftMask:
+    return instance.pred_masks[0].numpy().astype(np.float32)
+
+
+def _moved(mask: SoftMask, way: NDArray[np.float32]) -> SoftMask:
     rows, columns = np.indices(mask.shape, np.float32)
     places = columns + way[..., 0], rows + way[..., 1]
-    return np.asarray(cv2.remap(mask.astype(np.float32), *places, cv2.INTER_LINEAR) > 0.5)
-
-
-def _distance(mask: Mask) -> NDArray[np.float32]:
-    """Pixels to the outline of a mask, negative outside."""
-    if not mask.any():
-        return np.full(mask.shape, -np.inf, np.float32)
-    # with a margin, so that there is an outside
-    inside = np.pad(mask.astype(np.uint8), 1)
-    distances = [cv2.distanceTransform(side, cv2.DIST_L2, 3) for side in (inside, 1 - inside)]
-    return np.asarray(distances[0] - distances[1], np.float32)[1:-1, 1:-1]
+    return np.asarray(cv2.remap(mask, *places, cv2.INTER_LINEAR), np.float32)
 
 
 def _instance(before: Instances, after: Instances, mask: Mask) -> Instances:
