@@ -42,6 +42,13 @@ def test_tracks_follow_moving_instances_in_whatever_order():
             assert follow(tracker, *masks) == [1, 2]
 
 
+def test_flow_that_leads_nowhere_does_not_lose_anybody():
+    """As it does on a frame that is blurred or dark."""
+    tracker = MaskTracker(flow=lambda before, image: np.full((*image.shape[:2], 2), 40, np.float32))
+    for step in range(4):
+        assert follow(tracker, box(20 + step, 25), box(50, 5)) == [1, 2]
+
+
 def test_masks_are_moved_along_the_flow():
     moved = MaskTracker()
     frames = textured(0), textured(8)

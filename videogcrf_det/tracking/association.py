@@ -24,18 +24,21 @@ LONGEST_SIDE = 430  # pixels of the pictures that the flow is computed of, at mo
 class _Track:
     identity: int
     category: int
-    shares: Shares  # (h, w), where it is expected in the present frame
+    shares: Shares  # (h, w), where the flow says that it is in the present frame
+    seen: Shares  # (h, w), where it was seen last
     age: int = 0  # frames since it was seen
 
 
 class MaskTracker:
     """Gives detections their identities: see ``Tracker``.
 
-    The last mask of every track is moved along the optical flow from frame to frame. The
-    detections of a frame are then assigned to the tracks of their classes, all at once, so that
-    the sum of the intersections over union is the largest (H. W. Kuhn, The Hungarian method for
-    the assignment problem, 1955). Those of surer detections count more, so that a doubtful second
-    detection of an object does not take its identity. Nothing of the future is used.
+    The last mask of every track is moved along the optical flow from frame to frame; the flow of a
+    frame that is blurred or dark leads nowhere, so that the place where it was seen last counts as
+    well, if it fits better. The detections of a frame are then assigned to the tracks of their
+    classes, all at once, so that the sum of the intersections over union is the largest (H. W.
+    Kuhn, The Hungarian method for the assignment problem, 1955). Those of surer detections count
+    more, so that a doubtful second detection of an object does not take its identity.
+    Nothing of the future is used.
 
     Args:
         min_iou: masks that overlap less are of other instances.
@@ -84,7 +87,7 @@ class MaskTracker:
         ids = []
         for index, (mask, category) in enumerate(zip(shares, classes, strict=True)):
             track = found.get(index) or self._new(category, mask)
-            track.shares, track.age = mask, 0
+            track.shares, track.seen, track.age = mask, mask, 0
             ids.append(track.identity)
         self._tracks = [track for track in self._tracks if track.age <= self.memory]
         return ids
@@ -113,7 +116,9 @@ class MaskTracker:
         """The tracks that go on, by the positions of their masks."""
         if not self._tracks or not len(shares):
             return {}
-        overlap = overlaps(shares, np.stack([track.shares for track in self._tracks]))
+        moved = overlaps(shares, np.stack([track.shares for track in self._tracks]))
+        in_place = overlaps(shares, np.stack([track.seen for track in self._tracks]))
+        overlap = np.maximum(moved, in_place)
         same = np.array([[t.category == c for t in self._tracks] for c in classes], bool)
         overlap[~same | (overlap < self.min_iou)] = 0
         worth = overlap * (1 + np.asarray(scores)[:, None])
@@ -126,7 +131,7 @@ class MaskTracker:
 
     def _new(self, category: int, shares: Shares) -> _Track:
         self._num_tracks += 1
-        self._tracks.append(_Track(self._num_tracks, category, shares))
+        self._tracks.append(_Track(self._num_tracks, category, shares, shares))
         return self._tracks[-1]
 
 
