@@ -197,7 +197,7 @@ def test_neighbourhoods_are_words(make_cfg, word, tmp_path):
     quoted.write_text(key % f'"{word}"')
     plain.write_text(key % word)
     for again in (cfg, *(build_cfg(str(path)) for path in (dumped, quoted, plain))):
-        assert build_model(again).backbone.gcrf["p3"].neighbourhood == word
+        assert build_model(again).backbone.gcrf["p3"].field.neighbourhood == word
     for other in ("4", "fc"):  # a file's is replaced
         again = build_cfg(str(quoted), ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", other])
         assert gcrf_options(again)["neighbourhood"] == other

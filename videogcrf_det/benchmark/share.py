@@ -25,8 +25,9 @@ DETECTORS: dict[str, tuple[str, list[str]]] = {
     ),
     "R-50-C4, res4": ("R_50_C4", []),
 }
-# methods of the random field -> what their time counts as
-PARTS = {"embeddings": ("field", "embeddings"), "smooth": ("field",), "fuse": ("field", "output")}
+# methods of the layer, and of its field -> what their time counts as
+OF_LAYER = {"embeddings": ("field", "embeddings"), "fuse": ("field", "output")}
+OF_FIELD = {"infer": ("field",)}
 SIZE = (480, 854)
 FRAMES = 4
 DETECTIONS = 10
@@ -132,6 +133,7 @@ def _clock(model: nn.Module, device: torch.device) -> dict[str, float]:
 
     for module in model.modules():
         if isinstance(module, VideoGCRF):
-            for name, parts in PARTS.items():
-                setattr(module, name, timed(getattr(module, name), parts))
+            for part, methods in ((module, OF_LAYER), (module.field, OF_FIELD)):
+                for name, parts in methods.items():
+                    setattr(part, name, timed(getattr(part, name), parts))
     return spent
