@@ -4,6 +4,7 @@ import pytest
 from detectron2.modeling import build_model
 
 from videogcrf_det.engine import build_cfg, run
+from videogcrf_det.errors import InputError
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 
 FOLDER = Path("configs/DAVIS-Person")
@@ -62,3 +63,23 @@ def test_the_papers_configs_train_and_evaluate(small, name):
         index = opts.index(key)
         del opts[index : index + 2]
     assert "AP50" in run(build_cfg(str(FOLDER / f"{name}.yaml"), opts))["segm"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"PAIRWISE": "difference"}, "in MODEL.VIDEO_GCRF: .*'difference' is now called 'average'"),
+        ({"PAIRWISE": "average"}, "average has one embedding.*SPATIAL_DIM, which is 128, to 0"),
+        ({"BLOCK_SIZE": 3}, "product couples all positions: leave out BLOCK_SIZE, which is 3"),
+        (
+            {"PAIRWISE": "average", "SPATIAL_DIM": 0, "TEMPORAL_DIM": 0},
+            r"in MODEL.VIDEO_GCRF: dim \(TEMPORAL_DIM\) must be at least 1, got 0",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_together(keys, message):
+    opts = [part for key, value in keys.items() for part in (f"MODEL.VIDEO_GCRF.{key}", value)]
+    cfg = build_cfg(str(FOLDER / "video_gcrf_R_50_C4_4f.yaml"), opts)
+    with pytest.raises(InputError, match=message) as error:
+        build_model(cfg)
+    assert "\n" not in str(error.value)

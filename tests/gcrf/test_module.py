@@ -637,6 +637,15 @@ def test_modules_in_half_precision(layout, pairwise, fusion, dtype):
     assert output.dtype == dtype
     tolerance = 0.02 if dtype == torch.float16 else 0.2
     close(output.float(), expected, tolerance)
+    rounded = features.to(dtype)
+    embeddings = module.embeddings(rounded)
+    smoothed = module.field.infer(halves.get("unary", rounded), embeddings, [3])
+    assert smoothed.dtype == torch.float32
+    expected_embeddings = module.float().embeddings(rounded.float())
+    for found, wanted in zip(embeddings, expected_embeddings, strict=True):
+        assert (found is None) == (wanted is None)
+        if found is not None:
+            close(found, wanted, 1e-6)
 
 
 def test_embedding_layers_start_small_but_not_at_zero():
