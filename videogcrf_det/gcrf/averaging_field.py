@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 from videogcrf_det.gcrf.average import weighted_average
 from videogcrf_det.gcrf.blocks import from_blocks, to_blocks
-from videogcrf_det.gcrf.embedding import EmbeddingBranch, Embeddings
+from videogcrf_det.gcrf.embedding import (
+    LOG_CONFIDENCE,
+    EmbeddingBranch,
+    Embeddings,
+    log_confidence,
+    unit_embedding,
+)
 from videogcrf_det.gcrf.field import RandomField, at_least_float32, normalised, root_of_positions
 
-LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
 START = LOG_CONFIDENCE / 2  # of the confidence branch: trusted unless there is a reason
 
 
@@ -72,8 +77,8 @@ class AveragingField(RandomField):
         if self.coupled:
             scale = valid / (self.block_size or root_of_positions(valid))
         with torch.autocast(features.device.type, enabled=False):
-            temporal = (self.temporal(features, valid).log_softmax(1) / 2).exp()
-            confidence = _log_confidence(self.confidence(features, valid)).exp()
+            temporal = unit_embedding(self.temporal(features, valid))
+            confidence = log_confidence(self.confidence(features, valid)).exp()
         return Embeddings(None, (temporal * scale).flatten(2), (confidence * valid).flatten(2))
 
     def _alone(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
@@ -81,7 +86,7 @@ class AveragingField(RandomField):
         assert temporal is not None
         assert confidence is not None
         own = temporal.square().sum(1, keepdim=True)  # 1, but 0 at padding
-        start = _log_confidence(torch.full_like(confidence, START)).exp()
+        start = log_confidence(torch.full_like(confidence, START)).exp()
         gain = confidence / start * (self.lam * start + own)
         return unary * (gain / (self.lam * confidence + own).clamp(min=1e-6)).view_as(unary[:, :1])
 
@@ -104,7 +109,3 @@ class AveragingField(RandomField):
             rows.mT, trust[:, :, 0], embedding, coupling, **self._solver_options
         ).mT
         return from_blocks(x, self.block_size, size) if self.block_size else x.unflatten(3, size)
-
-
-def _log_confidence(output: Tensor) -> Tensor:
-    return LOG_CONFIDENCE * torch.tanh(output / LOG_CONFIDENCE)

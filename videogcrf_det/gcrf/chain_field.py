@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from videogcrf_det.gcrf.embedding import EmbeddingBranch
-
-LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
+from videogcrf_det.gcrf.embedding import (
+    LOG_CONFIDENCE,
+    EmbeddingBranch,
+    log_confidence,
+    unit_embedding,
+)
 
 
 class Described(NamedTuple):
@@ -44,22 +47,15 @@ class ChainField(nn.Module):
         assert bias is not None
         nn.init.constant_(bias[-1:], LOG_CONFIDENCE / 2)  # trusted unless there is a reason
 
-    def describe(self, features: Tensor, valid: Tensor | None = None) -> Described:
+    def describe(self, features: Tensor) -> Described:
         """Embeddings and confidences of features (M, C, H, W), in float32.
 
-        Args:
-            valid: (M, 1, H, W), 0 at padding, else 1; None: no padding.
+        Padding is described as all else: no cell is coupled to another place.
         """
         with torch.autocast(features.device.type, enabled=False):
             reduced = self._reduce(features.float()).relu_()
-            if valid is None:
-                valid = torch.ones_like(reduced[:, :1])
-            else:
-                reduced = reduced * valid
-            maps = self.branch(reduced, valid)
-            embedding = (maps[:, :-1].log_softmax(1) / 2).exp()
-            confidence = LOG_CONFIDENCE * torch.tanh(maps[:, -1:] / LOG_CONFIDENCE)
-            return Described(embedding, confidence.exp())
+            maps = self.branch(reduced, torch.ones_like(reduced[:, :1]))
+            return Described(unit_embedding(maps[:, :-1]), log_confidence(maps[:, -1:]).exp())
 
     def _reduce(self, features: Tensor) -> Tensor:
         """The 1x1 convolution of normalised features, which are never made: it is linear."""

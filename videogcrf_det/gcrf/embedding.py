@@ -4,8 +4,11 @@ import itertools
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
 
 
 class Embeddings(NamedTuple):
@@ -68,3 +71,13 @@ def _convolve(layer: nn.Module, features: Tensor) -> Tensor:
     """A convolution of stride 1 that keeps the size, in the dtype of the features."""
     weight, bias = (parameter.to(features.dtype) for parameter in layer.parameters())
     return F.conv2d(features, weight, bias, padding=weight.shape[2] // 2)
+
+
+def unit_embedding(output: Tensor) -> Tensor:
+    """Embeddings (M, D, H, W) of norm 1, not negative, from a branch: roots of a softmax."""
+    return (output.log_softmax(1) / 2).exp()
+
+
+def log_confidence(output: Tensor) -> Tensor:
+    """The logarithm of confidences, from a branch: between -LOG_CONFIDENCE and LOG_CONFIDENCE."""
+    return LOG_CONFIDENCE * torch.tanh(output / LOG_CONFIDENCE)

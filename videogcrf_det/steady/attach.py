@@ -153,7 +153,7 @@ def attach(
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, SteadyBackbone):
         raise InputError("the model has fields already: detach them first")
-    fields.check(backbone, type(model).__name__)
+    fields.check(model)
     assert isinstance(backbone, Backbone)
     device = next(backbone.parameters()).device
     model.backbone = SteadyBackbone(

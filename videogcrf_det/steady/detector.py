@@ -52,6 +52,15 @@ class Detector:
         size = T.ResizeShortestEdge(self.min_size, self.max_size).get_transform(image)
         return np.ascontiguousarray(size.apply_image(np.ascontiguousarray(image)))
 
+    def record(self, frame: np.ndarray) -> dict[str, Any]:
+        """A frame (H, W, 3), BGR and of that size, as the model takes it."""
+        pixels = np.ascontiguousarray((frame[:, :, ::-1] if self.rgb else frame).transpose(2, 0, 1))
+        return {
+            "image": torch.from_numpy(pixels),
+            "height": frame.shape[0],
+            "width": frame.shape[1],
+        }
+
 
 def load_detector(config_file: str, weights: str = "", opts: Sequence[str] = ()) -> Detector:
     """Build a detector and load its weights.

@@ -13,7 +13,8 @@ from torch import nn
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.chain_field import LOG_CONFIDENCE, ChainField
+from videogcrf_det.gcrf.chain_field import ChainField
+from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
 
 FORMAT = "videogcrf-det fields 1"
 
@@ -56,9 +57,8 @@ class SteadyFields(nn.Module):
         Raises:
             InputError: the model has no backbone with named features.
         """
-        backbone: Any = getattr(model, "backbone", None)
-        shapes = _shapes(backbone, type(model).__name__)
-        return cls(shapes, fingerprint(backbone), **options)
+        channels = channels_of(model)
+        return cls(channels, fingerprint(model.get_submodule("backbone")), **options)
 
     @classmethod
     def moving_average(cls, model: nn.Module, share: float) -> "SteadyFields":
@@ -94,9 +94,9 @@ class SteadyFields(nn.Module):
         assert isinstance(field, ChainField)
         return field
 
-    def check(self, backbone: Any, architecture: str) -> None:
-        """Raise InputError unless the fields were fitted to this backbone of a model."""
-        shapes = _shapes(backbone, architecture)
+    def check(self, model: nn.Module) -> None:
+        """Raise InputError unless the fields were fitted to this model."""
+        shapes, architecture = channels_of(model), type(model).__name__
         differing = [name for name in self if shapes.get(name) != self.channels[name]]
         if differing:
             raise InputError(
@@ -104,7 +104,7 @@ class SteadyFields(nn.Module):
                 f"{architecture} gives {_listed(shapes)}: fit fields to this detector "
                 "(tools/fit_video.py)"
             )
-        if self.fingerprint != fingerprint(backbone):
+        if self.fingerprint != fingerprint(model.get_submodule("backbone")):
             raise InputError(
                 f"the fields were fitted to a detector with other weights than this "
                 f"{architecture}: load the weights that they were fitted to, or fit them anew "
@@ -165,16 +165,21 @@ def fingerprint(backbone: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _shapes(backbone: Any, architecture: str) -> dict[str, int]:
-    """Channels of a backbone's features by name."""
+def channels_of(model: nn.Module) -> dict[str, int]:
+    """Channels of the features of a model's backbone, by name.
+
+    Raises:
+        InputError: the model has no backbone with named features.
+    """
+    backbone: Any = getattr(model, "backbone", None)
     try:
         shapes = {name: shape.channels for name, shape in backbone.output_shape().items()}
     except AttributeError:
         shapes = {}
     if not shapes or not all(shapes.values()):
         raise InputError(
-            f"{architecture} has no backbone with named features (model.backbone, a detectron2 "
-            "Backbone), and fields couple those: use another meta-architecture"
+            f"{type(model).__name__} has no backbone with named features (model.backbone, a "
+            "detectron2 Backbone), and fields couple those: use another meta-architecture"
         )
     return shapes
 

@@ -59,6 +59,11 @@ class FitOptions:
             )
 
 
+def held_out_rng(index: int) -> np.random.Generator:
+    """What spoils a held-out clip, always in the same way."""
+    return np.random.default_rng([7, index])
+
+
 @dataclass
 class Restored:
     """What fields make of held-out clips: errors of features in units of their variance.
@@ -196,16 +201,16 @@ class Fitter:
 
     def restored(self) -> Restored:
         """What the fields make of held-out clips, spoilt always in the same way."""
-        with self._reader(cuts=0.0) as reader:
+        with self._reader() as reader:
             return self._restored(reader)
 
     @contextmanager
-    def _reader(self, cuts: float = 0.15) -> Iterator[ClipReader]:
+    def _reader(self) -> Iterator[ClipReader]:
         model = attach(self.detector.model, self.fields)
         backbone = model.backbone
         assert isinstance(backbone, SteadyBackbone)
         try:
-            yield ClipReader(model, backbone, rgb=self.detector.rgb, motion=self.motion, cuts=cuts)
+            yield ClipReader(self.detector, backbone, self.motion)
         finally:
             detach(model)
 
@@ -248,9 +253,7 @@ class Fitter:
             group["lr"] = rate
 
     def _check(self, reader: ClipReader, writer: SummaryWriter) -> None:
-        cuts, reader.cuts = reader.cuts, 0.0
         loss = self._restored(reader).loss
-        reader.cuts = cuts
         writer.add_scalar("held out", loss, self.done)
         if not self.history or loss < min(value for _, value in self.history):
             self.best = {k: v.detach().cpu().clone() for k, v in self.fields.state_dict().items()}
@@ -264,7 +267,7 @@ class Fitter:
     def _restored(self, reader: ClipReader) -> Restored:
         parts: list[list[dict[str, float]]] = [[] for _ in range(5)]
         for index, folder in enumerate(self.clips.held_out):
-            clip = reader(read_clip(folder), np.random.default_rng([7, index]))
+            clip = reader(read_clip(folder), held_out_rng(index))
             spoilt = torch.tensor(clip.spoilt, device=next(self.fields.parameters()).device)
             smoothed, past = steady_clip(self.fields, clip.seen, clip.motion)
             after = [errors(clip, maps) for maps in (smoothed, past)]

@@ -3,7 +3,6 @@
 import glob
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from videogcrf_det.motion.estimate import motion_of
 from videogcrf_det.steady.attach import attach, detach, detect_video
 from videogcrf_det.steady.clips import Clips, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector
-from videogcrf_det.steady.fields import SteadyFields
-from videogcrf_det.steady.fit import FitOptions, Fitter, Restored
+from videogcrf_det.steady.fields import SteadyFields, channels_of
+from videogcrf_det.steady.fit import FitOptions, Fitter, Restored, held_out_rng
 from videogcrf_det.steady.spoil import spoil_clip
 from videogcrf_det.video.reader import IMAGES
 from videogcrf_det.visualization.overlay import Picture, draw_instances
@@ -64,10 +63,10 @@ def fit_video(
             raise InputError(f"{folder} is there and of something else: name another --output")
         if (folder / "fit.pth").exists():
             (folder / "fit.pth").unlink()
-    if evaluate and detector.cfg is None:
-        raise InputError("--evaluate needs a YAML config, which has DATASETS.TEST: leave it out")
+    if evaluate:
+        _check_evaluation(detector)
     paths = find_videos(videos)
-    SteadyFields.for_model(detector.model)  # a model that has no features is named before reading
+    channels_of(detector.model)  # a model that has no features is named before reading
     folder.mkdir(parents=True, exist_ok=True)
     clips = collect_clips(
         paths, folder / "clips", detector.resize, [detector.min_size, detector.max_size]
@@ -97,6 +96,8 @@ def write_moving_average(
     detector: Detector, share: float, output: str | Path, *, evaluate: bool = False
 ) -> None:
     """Write fields that average with fixed weights, for comparison; see SteadyFields."""
+    if evaluate:
+        _check_evaluation(detector)
     fields = SteadyFields.moving_average(detector.model, share)
     fields.source = detector.source
     fields.save(output)
@@ -104,9 +105,13 @@ def write_moving_average(
         _evaluate(detector, output)
 
 
-def _evaluate(detector: Detector, fields: str | Path) -> None:
+def _check_evaluation(detector: Detector) -> None:
     if detector.cfg is None:
         raise InputError("--evaluate needs a YAML config, which has DATASETS.TEST: leave it out")
+
+
+def _evaluate(detector: Detector, fields: str | Path) -> None:
+    assert detector.cfg is not None
     run(changed_cfg(detector.cfg, "MODEL.VIDEO_GCRF.FIELDS", str(fields)), eval_only=True)
 
 
@@ -181,37 +186,36 @@ def draw_before_and_after(
     Returns:
         its path; None for models that give no instances.
     """
-    rows = []
-    motion = motion_of(detector.model, fields.motion)
+    spoilt = []  # of each clip its clear frame, all frames as they are seen, and which it is
     for index, folder in enumerate(clips.held_out[:most]):
         frames = read_clip(folder)
-        spoilt = spoil_clip(frames, np.random.default_rng([7, index]))
-        shown = [spoilt.get(i, frame) for i, frame in enumerate(frames)]
-        which = sorted(spoilt)[len(spoilt) // 2]
-        records = [_record(detector, frame) for frame in shown]
-        with torch.no_grad():
-            (before,) = detector.model([records[which]])
-        attach(detector.model, fields, latency=len(frames) - 1, motion=motion)
-        after = list(detect_video(detector.model, records))[which]
-        detach(detector.model)
-        if "instances" not in before:
-            return None
-        pictures = [("Clear", frames[which][:, :, ::-1])]
+        changed = spoil_clip(frames, held_out_rng(index))
+        which = sorted(changed)[len(changed) // 2]
+        seen = [changed.get(position, frame) for position, frame in enumerate(frames)]
+        spoilt.append((frames[which], seen, which))
+    with torch.no_grad():
+        before = [detector.model([detector.record(seen[which])])[0] for _, seen, which in spoilt]
+    if any("instances" not in found for found in before):
+        return None
+    motion = motion_of(detector.model, fields.motion)
+    attach(detector.model, fields, latency=None, motion=motion)
+    after = [
+        list(detect_video(detector.model, map(detector.record, seen)))[which]
+        for _, seen, which in spoilt
+    ]
+    detach(detector.model)
+    rows = []
+    for (clear, seen, which), *found in zip(spoilt, before, after, strict=True):
+        pictures = [("Clear", np.ascontiguousarray(clear[:, :, ::-1]))]
         pictures += [
-            (caption, _drawn(shown[which], found["instances"]))
-            for caption, found in (("Spoilt, per frame", before), ("With fields", after))
+            (caption, _drawn(seen[which], each["instances"]))
+            for caption, each in zip(("Spoilt, per frame", "With fields"), found, strict=True)
         ]
-        rows.append(side_by_side([(c, np.ascontiguousarray(p)) for c, p in pictures]))
+        rows.append(side_by_side(pictures))
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
     write_png(path, np.concatenate(padded))
     return path
-
-
-def _record(detector: Detector, frame: np.ndarray) -> dict[str, Any]:
-    pixels = frame[:, :, ::-1] if detector.rgb else frame
-    tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    return {"image": tensor, "height": frame.shape[0], "width": frame.shape[1]}
 
 
 def _drawn(frame: np.ndarray, found: Instances) -> Picture:

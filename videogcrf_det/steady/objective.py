@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videogcrf_det.motion.estimate import MotionEstimator
 from videogcrf_det.motion.warp import Motion
 from videogcrf_det.steady.attach import SteadyBackbone
 from videogcrf_det.steady.clips import Image
+from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.spoil import spoil_clip
 
+CUTS = 0.15
 CLEAR_WEIGHT = 3.0  # of clear frames in the loss
 
 
@@ -20,7 +22,6 @@ CLEAR_WEIGHT = 3.0  # of clear frames in the loss
 class SpoiltClip:
     """A clip and what a frozen backbone makes of it. V frames, features (V, C, h, w) by name."""
 
-    frames: list[Image]  # as they are seen, some of them spoilt
     spoilt: list[bool]
     seen: dict[str, Tensor]  # features of what is seen
     clear: dict[str, Tensor]  # features of the same frames before they were spoilt
@@ -35,22 +36,16 @@ class ClipReader:
 
     def __init__(
         self,
-        model: nn.Module,
+        detector: Detector,
         backbone: SteadyBackbone,
-        *,
-        rgb: bool = False,
         motion: MotionEstimator | None = None,
-        cuts: float = 0.15,
     ) -> None:
         """
         Args:
-            model: in evaluation mode, with ``backbone`` in the place of its own.
-            rgb: the model takes RGB images, not BGR ones.
+            detector: with ``backbone`` in the place of its model's own.
             motion: None for links to the same places.
-            cuts: share of the clips in which another one takes over, as where shots are cut.
         """
-        self.model, self.backbone = model, backbone
-        self.rgb, self.motion, self.cuts = rgb, motion, cuts
+        self.detector, self.backbone, self.motion = detector, backbone, motion
 
     @torch.no_grad()
     def __call__(
@@ -61,15 +56,15 @@ class ClipReader:
         Args:
             frames: (H, W, 3) BGR.
             rng: draws which frames, and how.
-            other: frames of another clip, for cuts.
+            other: frames of another clip, which takes over in CUTS of the clips, as where shots are
+                cut; none for no cuts.
         """
         frames = list(frames)
-        if other and frames[0].shape == other[0].shape and rng.random() < self.cuts:
+        if other and frames[0].shape == other[0].shape and rng.random() < CUTS:
             cut = int(rng.integers(1, len(frames)))
             frames[cut:] = other[cut : len(frames)]
         spoilt = spoil_clip(frames, rng)
-        shown = [spoilt.get(index, frame) for index, frame in enumerate(frames)]
-        tensors = torch.cat([self._images(frame) for frame in (*frames, *spoilt.values())])
+        tensors = torch.cat([self._images(f) for f in (*frames, *spoilt.values())])
         made = self.backbone.backbone(tensors)
         clear = {name: maps[: len(frames)].float() for name, maps in made.items()}
         seen = {name: maps.clone() for name, maps in clear.items()}
@@ -79,27 +74,26 @@ class ClipReader:
         padded = tensors.shape[2:]
         valid = {n: _valid(m, (height, width), padded) for n, m in clear.items()}
         return SpoiltClip(
-            shown,
             [index in spoilt for index in range(len(frames))],
             seen,
             clear,
             valid,
             tensors[: len(frames)],
             (height, width),
-            self._motion(shown),
+            self._motion(tensors[: len(frames)], tensors[len(frames) :], list(spoilt)),
         )
 
     def _images(self, frame: Image) -> Tensor:
-        pixels = np.ascontiguousarray((frame[:, :, ::-1] if self.rgb else frame).transpose(2, 0, 1))
-        height, width = frame.shape[:2]
-        record = {"image": torch.from_numpy(pixels), "height": height, "width": width}
-        return self.backbone.images_of(self.model, record)
+        return self.backbone.images_of(self.detector.model, self.detector.record(frame))
 
-    def _motion(self, frames: Sequence[Image]) -> list[Motion | None]:
+    def _motion(self, clear: Tensor, spoilt: Tensor, places: list[int]) -> list[Motion | None]:
+        """Between successive frames as they are seen: images (V, 3, H, W), some of them spoilt."""
         if self.motion is None:
-            return [None] * len(frames)
+            return [None] * len(clear)
         self.motion.reset()
-        return [self.motion(self._images(frame)) for frame in frames]
+        seen = clear.clone()
+        seen[places] = spoilt
+        return [self.motion(image[None]) for image in seen]
 
 
 def _valid(maps: Tensor, size: tuple[int, int], padded: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from videogcrf_det.data.classes import check_classes
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.averaging_field import LOG_CONFIDENCE
+from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.predictor import model_input
 from videogcrf_det.visualization.affinity_clip import (
