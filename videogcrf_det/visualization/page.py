@@ -76,6 +76,15 @@ regions and overlap no instance by 0.5 are left out.{% endmacro %}
 </nav>
 </header>
 {% for warning in warnings %}<p class="warning">{{ warning }}</p>{% endfor %}
+{% if lead %}
+<div class="player lead {{ 'row' if lead.in_a_row else '' }}"><video autoplay controls loop muted
+ playsinline width="{{ lead.width }}" height="{{ lead.height }}" poster="{{ lead.poster|url }}"
+ src="{{ lead.file|url }}"></video></div>
+<p class="note">{{ lead.name }}:
+{% for row in lead.scores|reverse %}{{ row.name }} {{ row.mean|percent }}
+{%- if not loop.last %}, {% endif %}{% endfor %} (mean score of a frame,
+<a href="#differences">as below</a>). <a href="#videos">All videos</a></p>
+{% endif %}
 <div class="cards">
 {% for card in cards %}
 <div class="card"><b>{{ card.value|percent }}</b><strong>{{ card.name }}</strong>

@@ -103,13 +103,15 @@ def write_report(
     films = _write_films(folder, dataset, videos, results, shown, fps)
     class_names = MetadataCatalog.get(dataset).thing_classes
     lanes = [timeline(video, results, class_names) for video in videos]
+    players = [_player(*each) for each in zip(films, scores, lanes, strict=True)]
     page = render(
         title=title or f"{next(iter(runs))} on {dataset}",
         summary=summary or _summary(runs, videos),
         facts=facts or {},
         steps=_steps(runs, folder) if steps is None else steps,
         threshold=f"{confidence_threshold:.0%}",
-        films=[_player(*each) for each in zip(films, scores, lanes, strict=True)],
+        films=players,
+        lead=_greatest_gain(players) if len(runs) > 1 else None,
         links={film.name: f"video-{number}" for number, film in enumerate(films)},
         sides={
             side: [_still(d, films[d.video], scores[d.video], fps) for d in found]
@@ -279,6 +281,16 @@ def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
 def _player(film: Film, scores: Sequence[Score], lanes: Sequence[Lane]) -> dict[str, Any]:
     in_a_row = film.width > 2 * film.height
     return {**vars(film), "scores": scores, "lanes": lanes, "in_a_row": in_a_row}
+
+
+def _greatest_gain(players: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of the videos, that in which the run is better than its baseline by most."""
+
+    def gain(player: dict[str, Any]) -> float:
+        run, baseline = player["scores"]
+        return float(run.mean - baseline.mean)
+
+    return max(players, key=gain, default=None)
 
 
 def _still(

@@ -87,6 +87,7 @@ figcaption { font-size: .85rem; color: var(--soft); }
   background: var(--track); }
 .pictures figcaption { margin-top: 4px; }
 .player { overflow-x: auto; }
+.player.lead { margin: 18px 0 8px; }
 video { display: block; width: 100%; height: auto; border-radius: 8px; background: #16191e; }
 .scores svg { display: block; width: 100%; height: 56px; margin-top: 14px; overflow: visible; }
 .scores line { stroke: var(--line); vector-effect: non-scaling-stroke; }
