@@ -8,7 +8,7 @@ setup(
     description="Deep spatio-temporal random fields (VideoGCRF) for detectron2",
     license="Apache-2.0",
     packages=find_packages(include=["videogcrf_det*"]),
-    package_data={"videogcrf_det": ["py.typed", "data/*.txt"]},
+    package_data={"videogcrf_det": ["py.typed", "data/*.txt", "steady/*.pth"]},
     python_requires=">=3.10",
     # torch and detectron2 stay out: installing this must never replace a machine's own builds
     install_requires=[

@@ -5,6 +5,7 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
+    python tools/demo.py --config-file FILE --steady --input new.mp4 --output steady.mp4
     python tools/demo.py --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
     python tools/demo.py --config-file FILE --input street.mp4 --output detected.mp4 \\
         --opts MODEL.WEIGHTS model_final.pth
@@ -21,6 +22,7 @@ def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo import run_demo
     from videogcrf_det.steady.detector import demo_cfg
+    from videogcrf_det.steady.ready_made import READY_MADE
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -28,7 +30,15 @@ def main() -> None:
     parser.add_argument(
         "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
     )
-    parser.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    fields = parser.add_mutually_exclusive_group()
+    fields.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    fields.add_argument(
+        "--steady",
+        action="store_const",
+        const=READY_MADE,
+        dest="fields",
+        help="use the ready-made fields, which suit any detector",
+    )
     parser.add_argument(
         "--latency", type=int, metavar="N", help="frames that --fields look ahead; default: 1"
     )

@@ -48,6 +48,9 @@ def argument_parser() -> argparse.ArgumentParser:
         help="what is to come back; default: %(default)s",
     )
     parser.add_argument(
+        "--from-ready-made", action="store_true", help="begin with the ready-made fields"
+    )
+    parser.add_argument(
         "--moving-average",
         type=float,
         metavar="A",
@@ -73,7 +76,13 @@ def main() -> None:
 
     args = argument_parser().parse_args()
     minutes = 5.0 if args.iterations is None and args.minutes is None else args.minutes
-    options = FitOptions(args.iterations, minutes, objective=args.objective, motion=args.motion)
+    options = FitOptions(
+        args.iterations,
+        minutes,
+        objective=args.objective,
+        motion=args.motion,
+        ready_made=args.from_ready_made,
+    )
     detector = load_detector(args.config_file, args.weights, args.opts)
     output = args.output or detector.default_output
     if args.moving_average is not None:

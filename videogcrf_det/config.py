@@ -68,8 +68,9 @@ def add_videogcrf_config(cfg: CN) -> None:
 
     # ---- fields for a detector that is there ----------------------------------------------------
     cfg.MODEL.VIDEO_GCRF = CN()
-    # A file of tools/fit_video.py, for inference with any meta-architecture: features of successive
-    # frames are averaged, each counting as much as it can be trusted. "fields.pth"; "": none.
+    # For inference with any meta-architecture: features of successive frames are averaged, each
+    # counting as much as it can be trusted. A file of tools/fit_video.py ("fields.pth"),
+    # "ready-made" for what comes with the package, "hand-made" to compare with; "": none.
     cfg.MODEL.VIDEO_GCRF.FIELDS = ""
     # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
     # were fitted).

@@ -6,7 +6,7 @@ import torch
 from tests.steady.conftest import ARCHITECTURES
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain import chain_average
-from videogcrf_det.gcrf.chain_field import link
+from videogcrf_det.gcrf.chain_field import described, link
 from videogcrf_det.modeling.video_model import VideoModel
 from videogcrf_det.steady.attach import attach, detach, detect_video
 from videogcrf_det.steady.fields import SteadyFields
@@ -72,7 +72,7 @@ def test_coupled_features_are_the_exact_average(make_model, fields_of, make_fram
     features = {name: torch.cat([maps[name] for maps in made]) for name in made[0]}
     expected = {}
     for name, maps in features.items():
-        embedding, confidence = fields[name].describe(maps)
+        embedding, confidence = described(fields[name](maps))
         links = link(embedding[:-1], embedding[1:])
         parts = [part.flatten(2)[None] for part in (maps, confidence, links)]
         expected[name] = chain_average(*parts)[0].view_as(maps)

@@ -42,10 +42,16 @@ def detector(make_model):
     return Detector(make_model(), None, False, 0, 0, {"config_file": "", "weights": "", "opts": []})
 
 
+def fitter_of(detector, clips, folder, iterations):
+    torch.manual_seed(0)
+    fields = SteadyFields.for_model(detector.model)
+    return Fitter([detector], fields, clips, folder, FitOptions(iterations=iterations))
+
+
 def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path):
     own = {name: value.clone() for name, value in detector.model.state_dict().items()}
     clips = collect_clips(find_videos([str(footage)]), tmp_path / "clips", detector.resize, [])
-    fitter = Fitter(detector, clips, tmp_path, FitOptions(iterations=40))
+    fitter = fitter_of(detector, clips, tmp_path, 40)
     before = fitter.restored()
     fitter.run()
     after = fitter.restored()
@@ -62,7 +68,7 @@ def test_an_interrupted_fit_ends_as_if_it_had_not_been(footage, detector, tmp_pa
 
     def fitter(name):
         (tmp_path / name).mkdir(exist_ok=True)
-        return Fitter(detector, clips, tmp_path / name, FitOptions(iterations=4))
+        return fitter_of(detector, clips, tmp_path / name, 4)
 
     whole = fitter("whole").run().state_dict()
     first = fitter("parts")
@@ -82,7 +88,7 @@ def test_an_interrupted_fit_ends_as_if_it_had_not_been(footage, detector, tmp_pa
     assert second.done == 2
     parts = second.run().state_dict()
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())  # same machine
-    other = Fitter(detector, clips, tmp_path / "parts", FitOptions(iterations=5))
+    other = fitter_of(detector, clips, tmp_path / "parts", 5)
     with pytest.raises(InputError, match="was begun with"):
         other.resume()
 
@@ -215,12 +221,13 @@ def test_an_output_that_is_a_folder(footage, detector, tmp_path):
 def test_a_moving_average_is_one(detector):
     """At latency 0 a constant change reaches its share at once, and the rest step by step."""
     fields = SteadyFields.moving_average(detector.model, 0.5)
-    stream = FieldStream(fields, 0)
+    stream = FieldStream(0)
     maps = {name: torch.zeros(1, fields.channels[name], 2, 2) for name in fields}
+    described = fields.describe(maps, torch.zeros(1, 3, 8, 8))
     for _ in range(20):
-        list(stream.push(maps))
+        list(stream.push(maps, described))
     ones = {name: torch.ones_like(value) for name, value in maps.items()}
-    steps = [float(next(stream.push(ones))["p2"].mean()) for _ in range(3)]
+    steps = [float(next(stream.push(ones, described))["p2"].mean()) for _ in range(3)]
     assert steps == pytest.approx([0.5, 0.75, 0.875], abs=1e-3)
     with pytest.raises(InputError, match="between 0 and 1"):
         SteadyFields.moving_average(detector.model, 1.0)

@@ -9,7 +9,7 @@ from tests.steady.test_fit import scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain import chain_average
 from videogcrf_det.gcrf.chain_field import link
-from videogcrf_det.motion.estimate import MotionEstimator, consistent, motion_of
+from videogcrf_det.motion.estimate import MotionEstimator, consistent, motion_from
 from videogcrf_det.motion.flow import DISFlow, FlowFolder
 from videogcrf_det.motion.warp import Motion, moved
 from videogcrf_det.steady.fields import SteadyFields
@@ -38,9 +38,11 @@ def test_along_whole_cell_motion_the_chain_is_exact():
     moving = torch.stack([frame.roll(v, dims=2) for v, frame in enumerate(still)])
     fields = SteadyFields({"p2": 6}, dim=3, num_convs=0)
     motion = Motion(shift(1, height, width), -shift(1, height, width))
+    pictures = torch.zeros(frames, 3, 4 * height, 4 * width)
     with torch.no_grad():
-        result, _ = steady_clip(fields, {"p2": moving}, [None] + [motion] * (frames - 1))
-        embedding, confidence = fields["p2"].describe(still)
+        described = fields.describe({"p2": moving}, pictures)
+        result, _ = steady_clip({"p2": moving}, described, [None] + [motion] * (frames - 1))
+        embedding, confidence = fields.describe({"p2": still}, pictures)["p2"]
         parts = (still, confidence, link(embedding[:-1], embedding[1:]))
         expected = chain_average(*(part.flatten(2)[None] for part in parts))[0]
     expected = expected.view_as(still)
@@ -70,12 +72,12 @@ def test_what_does_not_lead_home_is_no_motion():
     assert not kept[:, 2:4].any()  # they end where the way back leads elsewhere
 
 
-def test_motion_between_images_of_a_model():
+def test_motion_between_pictures():
     picture = scene(96, 128)
-    estimator = MotionEstimator(DISFlow(), [100.0] * 3, [50.0] * 3)
+    estimator = MotionEstimator(DISFlow())
 
     def image(pixels):
-        return (torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None] - 100) / 50
+        return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None] / 255
 
     assert estimator(image(picture)) is None
     motion = estimator(image(np.roll(picture, 4, axis=1)))
@@ -84,7 +86,7 @@ def test_motion_between_images_of_a_model():
     assert motion.backward_at(torch.Size([24, 32])).shape == (1, 2, 24, 32)
     estimator.reset()
     assert estimator(image(picture)) is None
-    assert motion_of(None, "") is None
+    assert motion_from("") is None
 
 
 def test_flow_of_another_program(tmp_path):

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,8 +11,10 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 from videogcrf_det.memory import forget_peak_memory, peak_memory
-from videogcrf_det.motion.estimate import MotionEstimator, motion_of
-from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.motion.estimate import MotionEstimator, motion_from
+from videogcrf_det.steady.attach import Pictures
+from videogcrf_det.steady.fields import Fields, SteadyFields
+from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.stream import Features, FieldStream
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
@@ -26,24 +28,31 @@ def time_fields(repeats: int, latency: int, device: str) -> dict[str, float]:
     Mask R-CNN R-50-FPN with random weights and 10 detections a frame; fields at p2 to p6.
 
     Returns:
-        by "detector", "fields", "flow" (both directions, at half the size).
+        by "detector", "fields" (fitted ones), "ready-made", "flow" (both directions, at half the
+        size).
     """
-    model, fields = _model(device), None
+    model = _model(device)
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, *SIZE), generator=generator, dtype=torch.uint8)
     frame = {"image": image, "height": SIZE[0], "width": SIZE[1]}
-    fields = SteadyFields.for_model(model).to(device)
     images = model.preprocess_image([frame]).tensor
-    stream, motion = FieldStream(fields, latency), motion_of(model, "dis")
+    pictures, motion = Pictures(model), motion_from("dis")
     assert isinstance(motion, MotionEstimator)
-    times: dict[str, list[float]] = {"detector": [], "fields": [], "flow": []}
+
+    def steady(fields: Fields) -> Callable[[], object]:
+        stream = FieldStream(latency)
+        fields = fields.to(device)
+        return lambda: list(stream.push(features, fields.describe(features, pictures(images))))
+
     with torch.no_grad():
         features = model.backbone(images)
         work = {
             "detector": lambda: model([frame]),
-            "fields": lambda: list(stream.push(features)),
-            "flow": lambda: motion(images),
+            "fields": steady(SteadyFields.for_model(model)),
+            "ready-made": steady(ReadyMade.load()),
+            "flow": lambda: motion(pictures(images)),
         }
+        times: dict[str, list[float]] = {name: [] for name in work}
         for number in range(repeats + 2):
             for name, call in work.items():
                 start = time.perf_counter()
@@ -66,9 +75,9 @@ def memory_of_fields(latency: int) -> dict[int, int | None]:
     for length in LENGTHS:
         counted = forget_peak_memory()
         with torch.no_grad():
-            stream = FieldStream(fields, latency)
+            stream = FieldStream(latency)
             for features in _random_features(length):
-                list(stream.push(features))
+                list(stream.push(features, fields.describe(features, torch.zeros(1, 3, 1, 1))))
         peak = peak_memory()
         result[length] = round(peak / 2**20) if counted and peak is not None else None
     return result

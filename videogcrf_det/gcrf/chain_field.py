@@ -47,15 +47,15 @@ class ChainField(nn.Module):
         assert bias is not None
         nn.init.constant_(bias[-1:], LOG_CONFIDENCE / 2)  # trusted unless there is a reason
 
-    def describe(self, features: Tensor) -> Described:
-        """Embeddings and confidences of features (M, C, H, W), in float32.
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps (M, D + 1, H, W) of features (M, C, H, W), in float32; see ``described``.
 
         Padding is described as all else: no cell is coupled to another place.
         """
         with torch.autocast(features.device.type, enabled=False):
             reduced = self._reduce(features.float()).relu_()
-            maps = self.branch(reduced, torch.ones_like(reduced[:, :1]))
-            return Described(unit_embedding(maps[:, :-1]), log_confidence(maps[:, -1:]).exp())
+            maps: Tensor = self.branch(reduced, torch.ones_like(reduced[:, :1]))
+            return maps
 
     def _reduce(self, features: Tensor) -> Tensor:
         """The 1x1 convolution of normalised features, which are never made: it is linear."""
@@ -65,6 +65,11 @@ class ChainField(nn.Module):
         sums = weight.sum(1)[None]  # (1, conv_dim, 1, 1)
         centred = F.conv2d(features, weight) - mean * sums
         return centred * torch.rsqrt(variance + 1e-5) + bias[:, None, None]
+
+
+def described(maps: Tensor) -> Described:
+    """What maps (M, D + 1, H, W) say: D of the embedding, and one of the confidence."""
+    return Described(unit_embedding(maps[:, :-1]), log_confidence(maps[:, -1:]).exp())
 
 
 def link(a: Tensor, b: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from videogcrf_det.errors import InputError
-from videogcrf_det.motion.estimate import motion_of
+from videogcrf_det.motion.estimate import motion_from
 from videogcrf_det.steady.attach import SteadyBackbone, attach, detect_video
 from videogcrf_det.steady.detections import average_detections
-from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.ready_made import load_fields
 
 Frame = dict[str, Any]
 
@@ -63,13 +63,13 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
             raise InputError(
                 f"TEST.FRAMES_PER_BATCH is {cfg.TEST.FRAMES_PER_BATCH}: give 1 or more"
             )
-        fields = SteadyFields.load(options.FIELDS)
+        fields = load_fields(options.FIELDS)
         attach(
             model,
             fields,
             latency=None if latency == -1 else latency,
             strength=options.STRENGTH,
-            motion=motion_of(model, options.MOTION or fields.motion),
+            motion=motion_from(options.MOTION or fields.motion),
         )
     if cfg.TEST.DETECTION_WINDOW < 1:
         raise InputError(f"TEST.DETECTION_WINDOW is {cfg.TEST.DETECTION_WINDOW}: give 1 or more")

@@ -1,7 +1,6 @@
-"""Motion between successive frames, as a model sees them."""
+"""Motion between successive pictures."""
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,21 +18,18 @@ Flow = Callable[[Image, Image], NDArray[np.float32]]
 
 
 class MotionEstimator:
-    """Makes Motion of successive images, in both directions, as far as it can be trusted.
+    """Makes Motion of successive pictures, in both directions, as far as it can be trusted.
 
     Where going there and back does not lead home, there is no motion: what is spoilt, hidden or
     gone stays where it was.
 
     Args:
         flow: see Flow.
-        mean, std: of the normalisation of images, (3,) each; see GeneralizedRCNN.
         scale: of the images that ``flow`` gets.
     """
 
-    def __init__(self, flow: Flow, mean: Any, std: Any, scale: float = 0.5) -> None:
+    def __init__(self, flow: Flow, scale: float = 0.5) -> None:
         self.flow = flow
-        self.mean = np.asarray(mean, np.float32).reshape(3, 1, 1)
-        self.std = np.asarray(std, np.float32).reshape(3, 1, 1)
         self.scale = scale
         self._before: Image | None = None
 
@@ -43,13 +39,13 @@ class MotionEstimator:
         if isinstance(self.flow, FlowFolder):
             self.flow.reset()
 
-    def __call__(self, images: Tensor) -> Motion | None:
-        """The motion from the frame before to this one, of normalised images (1, 3, H, W).
+    def __call__(self, picture: Tensor) -> Motion | None:
+        """The motion from the frame before to this one, a picture (1, 3, H, W), BGR from 0 to 1.
 
         None for the first frame, and after a change of size.
         """
-        pixels = images[0].float().cpu().numpy() * self.std + self.mean
-        image = np.clip(pixels, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        pixels = picture[0].float().cpu().numpy() * 255
+        image = np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
         image = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
         before, self._before = self._before, image
         if before is None or before.shape != image.shape:
@@ -60,7 +56,7 @@ class MotionEstimator:
         ways = [
             torch.from_numpy(flow * mask[..., None] / np.array([width, height], np.float32))
             .permute(2, 0, 1)[None]
-            .to(images.device)
+            .to(picture.device)
             for flow, mask in zip((backward, forward), kept, strict=True)
         ]
         return Motion(*ways)
@@ -76,13 +72,12 @@ def consistent(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray
     return error <= 0.5 + 0.05 * length
 
 
-def motion_of(model: Any, source: str) -> MotionEstimator | None:
-    """Motion between the images of a detectron2 model.
+def motion_from(source: str) -> MotionEstimator | None:
+    """Motion along the flow that a name stands for.
 
     Args:
         source: "dis", a folder (see FlowFolder), or "" for none.
     """
     if not source:
         return None
-    flow: Flow = DISFlow() if source == "dis" else FlowFolder(source)
-    return MotionEstimator(flow, model.pixel_mean.cpu(), model.pixel_std.cpu())
+    return MotionEstimator(DISFlow() if source == "dis" else FlowFolder(source))

@@ -20,14 +20,34 @@ from torch import Tensor, nn
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.motion.estimate import MotionEstimator
-from videogcrf_det.steady.fields import SteadyFields
-from videogcrf_det.steady.stream import Features, FieldStream
+from videogcrf_det.motion.warp import Motion
+from videogcrf_det.steady.fields import Fields
+from videogcrf_det.steady.ready_made import ReadyMade
+from videogcrf_det.steady.stream import Descriptions, Features, FieldStream, described_row
 
 Frame = dict[str, Any]
 
 
 class _ImagesReached(Exception):
     """Ends a model's forward at its backbone."""
+
+
+class Pictures:
+    """What a model's images (M, 3, H, W) show: pictures of that shape, BGR from 0 to 1."""
+
+    def __init__(self, model: Any) -> None:
+        if not hasattr(model, "pixel_mean") or not hasattr(model, "pixel_std"):
+            raise InputError(
+                f"{type(model).__name__} has no pixel_mean and pixel_std, which say what its "
+                "images show: use another meta-architecture"
+            )
+        self.mean, self.std = model.pixel_mean.view(3, 1, 1), model.pixel_std.view(3, 1, 1)
+        self.rgb = getattr(model, "input_format", None) == "RGB"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        pictures = (images.float() * std + mean) / 255
+        return pictures.flip(1) if self.rgb else pictures
 
 
 class SteadyBackbone(Backbone):
@@ -41,7 +61,8 @@ class SteadyBackbone(Backbone):
     def __init__(
         self,
         backbone: Backbone,
-        fields: SteadyFields,
+        fields: Fields,
+        pictures: "Pictures",
         *,
         latency: int | None = 0,
         strength: float = 1.0,
@@ -50,6 +71,7 @@ class SteadyBackbone(Backbone):
         super().__init__()
         self.backbone = backbone
         self.fields = fields
+        self.pictures = pictures
         self.latency = latency
         self.strength = strength
         self.motion = motion
@@ -60,7 +82,7 @@ class SteadyBackbone(Backbone):
 
     def reset(self) -> None:
         """Forget the frames so far: the next one begins a new video."""
-        self._stream = FieldStream(self.fields, 0, self.strength)
+        self._stream = FieldStream(0, self.strength)
         self._size: torch.Size | None = None
         if self.motion is not None:
             self.motion.reset()
@@ -81,12 +103,19 @@ class SteadyBackbone(Backbone):
             self.reset()
             self._size = images.shape[2:]
         with torch.no_grad():
-            features = self.backbone(images)
             rows: list[Features] = []
-            for index in range(len(images)):
-                motion = None if self.motion is None else self.motion(images[index : index + 1])
-                rows += self._stream.push(_row(features, index), motion)
-        return {name: torch.cat([row[name] for row in rows]) for name in features}
+            for step in self.steps(images):
+                rows += self._stream.push(*step)
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+    def steps(self, images: Tensor) -> Iterator[tuple[Features, Descriptions, Motion | None]]:
+        """What FieldStream.push takes of images (M, 3, H, W), successive frames, for each."""
+        features = self.backbone(images)
+        pictures = self.pictures(images)
+        described = self.fields.describe(features, pictures)
+        for index in range(len(images)):
+            motion = None if self.motion is None else self.motion(pictures[index : index + 1])
+            yield _row(features, index), described_row(described, index), motion
 
     def images_of(self, model: nn.Module, frame: Frame) -> Tensor:
         """The images (1, 3, H, W) that ``model``, whose backbone this is, makes of a frame."""
@@ -128,7 +157,7 @@ class SteadyBackbone(Backbone):
 
 def attach(
     model: nn.Module,
-    fields: SteadyFields,
+    fields: Fields | None = None,
     *,
     latency: int | None = 0,
     strength: float = 1.0,
@@ -138,7 +167,7 @@ def attach(
 
     Args:
         model: a detectron2 model of any meta-architecture, in ``model.backbone`` its backbone.
-        fields: fitted to this model.
+        fields: fitted to this model; None: those that come with the package.
         latency, strength, motion: see FieldStream and MotionEstimator. Frame by frame, as
             DefaultPredictor calls the model, the latency is 0 whatever this says; detect_video
             heeds it.
@@ -153,11 +182,17 @@ def attach(
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, SteadyBackbone):
         raise InputError("the model has fields already: detach them first")
+    fields = ReadyMade.load() if fields is None else fields
     fields.check(model)
     assert isinstance(backbone, Backbone)
     device = next(backbone.parameters()).device
     model.backbone = SteadyBackbone(
-        backbone, fields.to(device), latency=latency, strength=strength, motion=motion
+        backbone,
+        fields.to(device),
+        Pictures(model),
+        latency=latency,
+        strength=strength,
+        motion=motion,
     ).train(backbone.training)
     return model
 
@@ -187,7 +222,7 @@ def detect_video(
     """
     steady = model.backbone
     assert isinstance(steady, SteadyBackbone)
-    stream = FieldStream(steady.fields, steady.latency, steady.strength)
+    stream = FieldStream(steady.latency, steady.strength)
     if steady.motion is not None:
         steady.motion.reset()
     waiting: deque[Frame] = deque()
@@ -198,17 +233,6 @@ def detect_video(
                 (result,) = model([waiting.popleft()])
             yield result
 
-    for frame, images, features in _described(model, steady, frames, batch):
-        waiting.append(frame)
-        motion = None if steady.motion is None else steady.motion(images)
-        yield from detected(stream.push(features, motion))
-    yield from detected(stream.flush())
-
-
-def _described(
-    model: nn.Module, steady: SteadyBackbone, frames: Iterable[Frame], batch: int
-) -> Iterator[tuple[Frame, Tensor, Features]]:
-    """Frames with their images and features, the backbone run on ``batch`` frames at a time."""
     source = iter(frames)
     size = None
     while group := list(islice(source, batch)):
@@ -220,9 +244,10 @@ def _described(
                     f"{_size(image.shape)} pixels as the model sees them; split the video there"
                 )
             size = image.shape
-        features = steady.backbone(torch.cat(images))
-        for index, frame in enumerate(group):
-            yield frame, images[index], _row(features, index)
+        waiting.extend(group)
+        for step in steady.steps(torch.cat(images)):
+            yield from detected(stream.push(*step))
+    yield from detected(stream.flush())
 
 
 def _row(features: Features, index: int) -> Features:

@@ -50,7 +50,11 @@ def read_clip(folder: Path) -> list[Image]:
 
 
 def collect_clips(
-    videos: Sequence[Path], folder: Path, resize: Callable[[Image], Image], key: Any
+    videos: Sequence[Path],
+    folder: Path,
+    resize: Callable[[Image], Image],
+    key: Any,
+    most_clips: int = MOST_CLIPS,
 ) -> Clips:
     """Choose clips of videos and write them to ``folder``; what is there already is used again.
 
@@ -62,6 +66,7 @@ def collect_clips(
         folder: to make.
         resize: makes a frame as large as the detector sees it.
         key: what ``resize`` depends on, as JSON.
+        most_clips: of all videos together.
 
     Raises:
         InputError: a video cannot be read, or none has as many successive frames.
@@ -73,7 +78,7 @@ def collect_clips(
     if folder.exists():
         shutil.rmtree(folder)
     rng = np.random.default_rng(0)
-    most = max(2, -(-MOST_CLIPS // len(videos)))
+    most = max(2, -(-most_clips // len(videos)))
     groups: list[list[str]] = []
     with atomic_folder(folder) as partial:
         bar = progress(videos, desc="reading videos", unit="video", mininterval=1)

@@ -15,6 +15,7 @@ from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.engine import build_cfg, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.ready_made import READY_MADE
 
 
 @dataclass
@@ -151,7 +152,7 @@ def demo_cfg(
 
     Args:
         config_file: None for that of the detector that the fields were fitted to, with its weights.
-        fields: a file of tools/fit_video.py, if any.
+        fields: a file of tools/fit_video.py, or READY_MADE, if any.
         opts: ``KEY VALUE`` pairs, which have the last word.
         latency, strength, batch: for fields alone; None for the config's.
 
@@ -173,8 +174,10 @@ def demo_cfg(
                 "--latency, --strength and --batch are for --fields: give those as well"
             )
         return build_cfg(find_config(config_file), opts)
-    source = SteadyFields.load(fields).source
+    if fields == READY_MADE and config_file is None:
+        raise InputError(f"{READY_MADE} fields are for any detector: give one with --config-file")
     if config_file is None:
+        source = SteadyFields.load(fields).source
         config_file = source["config_file"]
         if config_file.endswith(".py"):
             raise InputError(

@@ -9,36 +9,58 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.chain_field import ChainField
+from videogcrf_det.gcrf.chain_field import ChainField, Described, described
 from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
+from videogcrf_det.steady.picture import PictureBranch
 
-FORMAT = "videogcrf-det fields 1"
+FORMAT = "videogcrf-det fields 2"
 
 
-class SteadyFields(nn.Module):
-    """A chain field for each of a backbone's features.
+class Fields(nn.Module):
+    """What a video's frames are trusted with, and what goes on from one to the next.
+
+    Attributes:
+        motion: along what links lead; see motion_from.
+    """
+
+    motion: str = ""
+
+    def describe(self, features: Mapping[str, Tensor], pictures: Tensor) -> dict[str, Described]:
+        """Embeddings and confidences of M frames, for each of the features that are coupled.
+
+        Args:
+            features: maps (M, C, h, w) by name.
+            pictures: (M, 3, H, W), BGR from 0 to 1, with the padding of the model's images.
+        """
+        raise NotImplementedError
+
+    def check(self, model: nn.Module) -> None:
+        """Raise InputError unless the fields can be used with this model."""
+        raise NotImplementedError
+
+
+class SteadyFields(Fields):
+    """Fields that were fitted to one detector: a chain field for each of its features.
 
     Args:
         channels: C of the features that are coupled, by name.
         options: keyword arguments of ChainField.
         fingerprint: of the backbone that they were fitted to; see ``fingerprint``.
         source: names the detector: ``config_file``, ``weights``, ``opts``.
-
-    Attributes:
-        motion: along what they were fitted; see motion_of.
+        picture: options of a PictureBranch, whose maps are added to those of the chain fields; None
+            for none.
     """
-
-    motion: str = ""
 
     def __init__(
         self,
         channels: Mapping[str, int],
         fingerprint: str = "",
         source: Mapping[str, Any] | None = None,
+        picture: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -49,16 +71,30 @@ class SteadyFields(nn.Module):
         self._levels = nn.ModuleDict(
             {name: ChainField(number, **options) for name, number in channels.items()}
         )
+        self.picture = None if picture is None else PictureBranch(**picture)
 
     @classmethod
-    def for_model(cls, model: nn.Module, **options: Any) -> "SteadyFields":
+    def for_model(
+        cls, model: nn.Module, start: PictureBranch | None = None, **options: Any
+    ) -> "SteadyFields":
         """New fields for all features of a model's backbone.
+
+        Args:
+            start: whose maps they begin with; see ReadyMade.
 
         Raises:
             InputError: the model has no backbone with named features.
         """
-        channels = channels_of(model)
-        return cls(channels, fingerprint(model.get_submodule("backbone")), **options)
+        named = channels_of(model), fingerprint(model.get_submodule("backbone"))
+        if start is None:
+            return cls(*named, **options)
+        fields = cls(*named, picture=start.options, dim=start.options["dim"], **options)
+        assert fields.picture is not None
+        fields.picture.load_state_dict(start.state_dict())
+        for name in fields:
+            for parameter in fields[name].branch.embed.parameters():
+                nn.init.zeros_(parameter)
+        return fields
 
     @classmethod
     def moving_average(cls, model: nn.Module, share: float) -> "SteadyFields":
@@ -94,6 +130,15 @@ class SteadyFields(nn.Module):
         assert isinstance(field, ChainField)
         return field
 
+    def describe(self, features: Mapping[str, Tensor], pictures: Tensor) -> dict[str, Described]:
+        """See Fields."""
+        coupled = {name: features[name] for name in self}
+        maps = {name: self[name](values) for name, values in coupled.items()}
+        if self.picture is not None:
+            seen = self.picture(pictures, coupled)
+            maps = {name: own + seen[name] for name, own in maps.items()}
+        return {name: described(own) for name, own in maps.items()}
+
     def check(self, model: nn.Module) -> None:
         """Raise InputError unless the fields were fitted to this model."""
         shapes, architecture = channels_of(model), type(model).__name__
@@ -120,6 +165,7 @@ class SteadyFields(nn.Module):
             "fingerprint": self.fingerprint,
             "source": self.source,
             "motion": self.motion,
+            "picture": None if self.picture is None else self.picture.options,
             "weights": {name: value.cpu() for name, value in self.state_dict().items()},
         }
         with atomic_write(path) as temporary:
@@ -138,7 +184,7 @@ class SteadyFields(nn.Module):
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
-            named = content["fingerprint"], content["source"]
+            named = content["fingerprint"], content["source"], content["picture"]
             fields = cls(content["channels"], *named, **content["options"])
             fields.motion = content["motion"]
             fields.load_state_dict(content["weights"])

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.motion.estimate import MotionEstimator
+from videogcrf_det.motion.estimate import motion_from
 from videogcrf_det.progress import progress
-from videogcrf_det.steady.attach import SteadyBackbone, attach, detach
-from videogcrf_det.steady.clips import Clips, read_clip
+from videogcrf_det.steady.attach import attach, detach
+from videogcrf_det.steady.clips import Clips, Image, read_clip
 from videogcrf_det.steady.detector import Detector
-from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.fields import Fields, fingerprint
 from videogcrf_det.steady.heads import head_loss
 from videogcrf_det.steady.objective import ClipReader, SpoiltClip, errors, feature_loss
 from videogcrf_det.steady.stream import steady_clip
+
+# view(clips, rng): clips of frames (H, W, 3) BGR, the first one to be spoilt, as they are seen
+View = Callable[[list[list[Image]], np.random.Generator], list[list[Image]]]
 
 OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
@@ -41,6 +44,7 @@ class FitOptions:
         rate: the highest learning rate.
         objective: one of OBJECTIVES: what is compared with that of clear frames.
         motion: link along optical flow, not the same places.
+        ready_made: begin with the fields that come with the package.
     """
 
     iterations: int | None = None
@@ -49,6 +53,7 @@ class FitOptions:
     rate: float = 1e-2
     objective: str = "features"
     motion: bool = False
+    ready_made: bool = False
 
     def __post_init__(self) -> None:
         given = [value for value in (self.iterations, self.minutes) if value is not None]
@@ -91,28 +96,29 @@ class Fitter:
     """One fit, which can be interrupted and gone on with.
 
     Args:
-        detector: stays as it is.
+        detectors: stay as they are; each clip is shown to one of them.
+        fields: for all of them; trained.
         clips: see collect_clips.
         folder: gets checkpoints and TensorBoard's events.
         options: see FitOptions.
-        motion: for ``options.motion``.
+        view: makes of the frames of a clip, and of what draws at random, those that are seen.
     """
 
     def __init__(
         self,
-        detector: Detector,
+        detectors: Sequence[Detector],
+        fields: Fields,
         clips: Clips,
         folder: Path,
         options: FitOptions,
-        motion: MotionEstimator | None = None,
+        view: View | None = None,
     ) -> None:
-        self.detector, self.clips, self.folder, self.options = detector, clips, folder, options
-        self.motion = motion
-        self.seed = detector.seed
-        torch.manual_seed(self.seed)
-        device = next(detector.model.parameters()).device
-        self.fields = SteadyFields.for_model(detector.model).to(device)
-        self.fields.source = detector.source
+        self.detectors, self.clips, self.folder, self.options = detectors, clips, folder, options
+        self.view = view or (lambda frames, _: frames)
+        self.seed = detectors[0].seed
+        device = next(detectors[0].model.parameters()).device
+        self.fields = fields.to(device)
+        self.fingerprints = [fingerprint(d.model.get_submodule("backbone")) for d in detectors]
         self.optimizer = torch.optim.AdamW(
             self.fields.parameters(), options.rate, weight_decay=1e-4
         )
@@ -132,7 +138,7 @@ class Fitter:
         """Write all that the rest of the fit depends on."""
         state = {
             "options": asdict(self.options),
-            "fingerprint": self.fields.fingerprint,
+            "fingerprints": self.fingerprints,
             "fields": self.fields.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "done": self.done,
@@ -157,7 +163,7 @@ class Fitter:
                 f"{self.checkpoint} was begun with {state['options']}, and now it is "
                 f"{asdict(self.options)}: give the same options, or fit without --resume"
             )
-        if state["fingerprint"] != self.fields.fingerprint:
+        if state["fingerprints"] != self.fingerprints:
             raise InputError(
                 f"{self.checkpoint} is of another detector: give the same, or fit without --resume"
             )
@@ -177,20 +183,20 @@ class Fitter:
         assert self.options.minutes is not None
         return self.seconds / (60 * self.options.minutes)
 
-    def run(self) -> SteadyFields:
+    def run(self) -> Fields:
         """Fit until the budget is spent or held-out clips show no more gain; the best fields."""
         bar = progress(
             total=100, desc="fitting", bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
         )
-        with self._reader() as reader, SummaryWriter(str(self.folder)) as writer, bar:
+        with self._readers() as readers, SummaryWriter(str(self.folder)) as writer, bar:
             while self.progress < 1 and not self._stalled():
                 start = time.monotonic()
-                loss = self._step(reader)
+                loss = self._step(readers)
                 self.done += 1
                 self.seconds += time.monotonic() - start
                 writer.add_scalar("loss", loss, self.done)
                 if self.progress * CHECKS >= len(self.history) + 1 or self.progress >= 1:
-                    self._check(reader, writer)
+                    self._check(readers, writer)
                 self.save()  # a few MB
                 held_out = f", held out {self.history[-1][1]:.4f}" if self.history else ""
                 bar.set_postfix_str(f"loss {loss:.4f}{held_out}", refresh=False)
@@ -201,20 +207,21 @@ class Fitter:
 
     def restored(self) -> Restored:
         """What the fields make of held-out clips, spoilt always in the same way."""
-        with self._reader() as reader:
-            return self._restored(reader)
+        with self._readers() as readers:
+            return self._restored(readers)
 
     @contextmanager
-    def _reader(self) -> Iterator[ClipReader]:
-        model = attach(self.detector.model, self.fields)
-        backbone = model.backbone
-        assert isinstance(backbone, SteadyBackbone)
+    def _readers(self) -> Iterator[list[ClipReader]]:
+        along = motion_from("dis" if self.options.motion else "")
         try:
-            yield ClipReader(self.detector, backbone, self.motion)
+            for detector in self.detectors:
+                attach(detector.model, self.fields, motion=along)
+            yield [ClipReader(detector) for detector in self.detectors]
         finally:
-            detach(model)
+            for detector in self.detectors:
+                detach(detector.model)
 
-    def _step(self, reader: ClipReader) -> float:
+    def _step(self, readers: list[ClipReader]) -> float:
         """One iteration; its draws depend on the seed and its number alone."""
         rng = np.random.default_rng([self.seed, self.done])
         self._set_rate()
@@ -224,8 +231,9 @@ class Fitter:
             ours, other = (
                 self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
             )
-            clip = reader(read_clip(ours), rng, read_clip(other))
-            loss = self._loss(clip) / self.options.clips
+            reader = readers[int(rng.integers(len(readers)))] if len(readers) > 1 else readers[0]
+            clip = self._clip(reader, rng, ours, other)
+            loss = self._loss(reader.detector, clip) / self.options.clips
             loss.backward()
             total += float(loss.detach())
         if not math.isfinite(total):
@@ -237,13 +245,20 @@ class Fitter:
         self.optimizer.step()
         return total
 
-    def _loss(self, clip: SpoiltClip) -> torch.Tensor:
-        results = steady_clip(self.fields, clip.seen, clip.motion)
+    def _clip(self, reader: ClipReader, rng: np.random.Generator, *folders: Path) -> SpoiltClip:
+        return reader(self.view([read_clip(folder) for folder in folders], rng), rng)
+
+    def _smoothed(self, clip: SpoiltClip) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        described = self.fields.describe(clip.seen, clip.pictures)
+        return steady_clip(clip.seen, described, clip.motion)
+
+    def _loss(self, detector: Detector, clip: SpoiltClip) -> Tensor:
+        results = self._smoothed(clip)
         terms = []
         if self.options.objective != "heads":
             terms += [feature_loss(clip, made) for made in results]
         if self.options.objective != "features":
-            terms += [head_loss(self.detector.model, clip, made) for made in results]
+            terms += [head_loss(detector.model, clip, made) for made in results]
         return torch.stack(terms).mean()
 
     def _set_rate(self) -> None:
@@ -252,8 +267,8 @@ class Fitter:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _check(self, reader: ClipReader, writer: SummaryWriter) -> None:
-        loss = self._restored(reader).loss
+    def _check(self, readers: list[ClipReader], writer: SummaryWriter) -> None:
+        loss = self._restored(readers).loss
         writer.add_scalar("held out", loss, self.done)
         if not self.history or loss < min(value for _, value in self.history):
             self.best = {k: v.detach().cpu().clone() for k, v in self.fields.state_dict().items()}
@@ -264,18 +279,16 @@ class Fitter:
         return len(losses) > PATIENCE and min(losses[-PATIENCE:]) > min(losses[:-PATIENCE])
 
     @torch.no_grad()
-    def _restored(self, reader: ClipReader) -> Restored:
-        parts: list[list[dict[str, float]]] = [[] for _ in range(5)]
+    def _restored(self, readers: list[ClipReader]) -> Restored:
+        parts: list[dict[str, list[float]]] = [{} for _ in range(5)]
         for index, folder in enumerate(self.clips.held_out):
-            clip = reader(read_clip(folder), held_out_rng(index))
-            spoilt = torch.tensor(clip.spoilt, device=next(self.fields.parameters()).device)
-            smoothed, past = steady_clip(self.fields, clip.seen, clip.motion)
+            clip = self._clip(readers[index % len(readers)], held_out_rng(index), folder)
+            spoilt = torch.tensor(clip.spoilt, device=clip.pictures.device)
+            smoothed, past = self._smoothed(clip)
             after = [errors(clip, maps) for maps in (smoothed, past)]
             before = errors(clip, clip.seen)
             rows = [(before, spoilt), *((e, spoilt) for e in after), *((e, ~spoilt) for e in after)]
             for part, (error, frames) in zip(parts, rows, strict=True):
-                part.append({n: float(error[n][frames].mean()) for n in self.fields})
-        means = [
-            {n: float(np.mean([row[n] for row in part])) for n in self.fields} for part in parts
-        ]
-        return Restored(*means)
+                for name in smoothed:
+                    part.setdefault(name, []).append(float(error[name][frames].mean()))
+        return Restored(*({n: float(np.mean(v)) for n, v in part.items()} for part in parts))

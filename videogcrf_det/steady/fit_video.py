@@ -13,12 +13,13 @@ from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import run
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.motion.estimate import motion_of
+from videogcrf_det.motion.estimate import motion_from
 from videogcrf_det.steady.attach import attach, detach, detect_video
 from videogcrf_det.steady.clips import Clips, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector
-from videogcrf_det.steady.fields import SteadyFields, channels_of
+from videogcrf_det.steady.fields import Fields, SteadyFields, channels_of
 from videogcrf_det.steady.fit import FitOptions, Fitter, Restored, held_out_rng
+from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.spoil import spoil_clip
 from videogcrf_det.video.reader import IMAGES
 from videogcrf_det.visualization.overlay import Picture, draw_instances
@@ -72,13 +73,15 @@ def fit_video(
         paths, folder / "clips", detector.resize, [detector.min_size, detector.max_size]
     )
     print(f"{len(clips.train)} clips to fit on, {len(clips.held_out)} held out", flush=True)
-    along = "dis" if options.motion else ""
-    motion = motion_of(detector.model, along)
-    fitter = Fitter(detector, clips, folder, options, motion)
+    torch.manual_seed(detector.seed)
+    start = ReadyMade.load().picture if options.ready_made else None
+    fields = SteadyFields.for_model(detector.model, start)
+    fields.source = detector.source
+    fields.motion = "dis" if options.motion else ""
+    fitter = Fitter([detector], fields, clips, folder, options)
     if resume:
         fitter.resume()
-    fields = fitter.run()
-    fields.motion = along
+    fitter.run()
     table = restored_table(fitter.restored())
     with atomic_write(folder / "restored.md") as path:
         path.write_text(table + "\n")
@@ -179,7 +182,7 @@ def restored_table(restored: Restored) -> str:
 
 
 def draw_before_and_after(
-    detector: Detector, fields: SteadyFields, clips: Clips, path: Path, most: int = 4
+    detector: Detector, fields: Fields, clips: Clips, path: Path, most: int = 4
 ) -> Path | None:
     """Detections on spoilt frames of held-out clips, without and with fields, as one PNG.
 
@@ -197,8 +200,7 @@ def draw_before_and_after(
         before = [detector.model([detector.record(seen[which])])[0] for _, seen, which in spoilt]
     if any("instances" not in found for found in before):
         return None
-    motion = motion_of(detector.model, fields.motion)
-    attach(detector.model, fields, latency=None, motion=motion)
+    attach(detector.model, fields, latency=None, motion=motion_from(fields.motion))
     after = [
         list(detect_video(detector.model, map(detector.record, seen)))[which]
         for _, seen, which in spoilt

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videogcrf_det.motion.estimate import MotionEstimator
 from videogcrf_det.motion.warp import Motion
 from videogcrf_det.steady.attach import SteadyBackbone
 from videogcrf_det.steady.clips import Image
@@ -27,6 +26,7 @@ class SpoiltClip:
     clear: dict[str, Tensor]  # features of the same frames before they were spoilt
     valid: dict[str, Tensor]  # (1, 1, h, w) bool: not padding
     images: Tensor  # (V, 3, H, W) of the clear frames, as the backbone takes them
+    pictures: Tensor  # (V, 3, H, W) of what is seen; see Pictures
     size: tuple[int, int]  # (height, width) of a frame without padding
     motion: list[Motion | None]
 
@@ -34,32 +34,26 @@ class SpoiltClip:
 class ClipReader:
     """Spoils clips and runs the backbone of a frozen detector on them."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        backbone: SteadyBackbone,
-        motion: MotionEstimator | None = None,
-    ) -> None:
+    def __init__(self, detector: Detector) -> None:
         """
         Args:
-            detector: with ``backbone`` in the place of its model's own.
-            motion: None for links to the same places.
+            detector: with fields attached.
         """
-        self.detector, self.backbone, self.motion = detector, backbone, motion
+        self.detector = detector
+        assert isinstance(detector.model.backbone, SteadyBackbone)
+        self.backbone = detector.model.backbone
 
     @torch.no_grad()
-    def __call__(
-        self, frames: Sequence[Image], rng: np.random.Generator, other: Sequence[Image] = ()
-    ) -> SpoiltClip:
+    def __call__(self, clips: Sequence[Sequence[Image]], rng: np.random.Generator) -> SpoiltClip:
         """Spoil some of the frames of a clip; see SpoiltClip.
 
         Args:
-            frames: (H, W, 3) BGR.
+            clips: one of frames (H, W, 3) BGR; and another one, which takes over in CUTS of the
+                clips, as where shots are cut, or none for no cuts.
             rng: draws which frames, and how.
-            other: frames of another clip, which takes over in CUTS of the clips, as where shots are
-                cut; none for no cuts.
         """
-        frames = list(frames)
+        frames = list(clips[0])
+        other = clips[1] if len(clips) > 1 else ()
         if other and frames[0].shape == other[0].shape and rng.random() < CUTS:
             cut = int(rng.integers(1, len(frames)))
             frames[cut:] = other[cut : len(frames)]
@@ -72,6 +66,9 @@ class ClipReader:
             seen[name][list(spoilt)] = maps[len(frames) :].float()
         height, width = frames[0].shape[:2]
         padded = tensors.shape[2:]
+        pictures, changed = self.backbone.pictures(tensors).tensor_split([len(frames)])
+        pictures = pictures.clone()
+        pictures[list(spoilt)] = changed
         valid = {n: _valid(m, (height, width), padded) for n, m in clear.items()}
         return SpoiltClip(
             [index in spoilt for index in range(len(frames))],
@@ -79,21 +76,21 @@ class ClipReader:
             clear,
             valid,
             tensors[: len(frames)],
+            pictures,
             (height, width),
-            self._motion(tensors[: len(frames)], tensors[len(frames) :], list(spoilt)),
+            self._motion(pictures),
         )
 
     def _images(self, frame: Image) -> Tensor:
         return self.backbone.images_of(self.detector.model, self.detector.record(frame))
 
-    def _motion(self, clear: Tensor, spoilt: Tensor, places: list[int]) -> list[Motion | None]:
-        """Between successive frames as they are seen: images (V, 3, H, W), some of them spoilt."""
-        if self.motion is None:
-            return [None] * len(clear)
-        self.motion.reset()
-        seen = clear.clone()
-        seen[places] = spoilt
-        return [self.motion(image[None]) for image in seen]
+    def _motion(self, pictures: Tensor) -> list[Motion | None]:
+        """Between successive frames as they are seen."""
+        motion = self.backbone.motion
+        if motion is None:
+            return [None] * len(pictures)
+        motion.reset()
+        return [motion(picture[None]) for picture in pictures]
 
 
 def _valid(maps: Tensor, size: tuple[int, int], padded: Sequence[int]) -> Tensor:

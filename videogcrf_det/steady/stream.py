@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from videogcrf_det.gcrf.chain import chain_backward, chain_forward
-from videogcrf_det.gcrf.chain_field import link
+from videogcrf_det.gcrf.chain_field import Described, link
 from videogcrf_det.motion.warp import Motion, moved
-from videogcrf_det.steady.fields import SteadyFields
 
 Features = Mapping[str, Tensor]  # maps (1, C, h, w) of a frame by name
+# of the levels that are coupled, by name; maps (1, ..., h, w)
+Descriptions = Mapping[str, Described]
 
 
 @dataclass
@@ -34,33 +35,32 @@ class FieldStream:
     kept are maps of ``latency + 1`` frames.
 
     Args:
-        fields: of the levels that are coupled; others pass through.
         latency: frames that a result waits for; 0: none. None: the whole video, all of which is
             then kept.
         strength: from 0 to 1, what links are multiplied with. 0 gives features back bit by bit.
     """
 
-    def __init__(
-        self, fields: SteadyFields, latency: int | None = 0, strength: float = 1.0
-    ) -> None:
-        self.fields = fields
+    def __init__(self, latency: int | None = 0, strength: float = 1.0) -> None:
         self.latency = latency
         self.strength = strength
         self._waiting: deque[Features] = deque()
         self._nodes: deque[dict[str, _Node]] = deque()
 
-    def push(self, features: Features, motion: Motion | None = None) -> Iterator[Features]:
+    def push(
+        self, features: Features, described: Descriptions, motion: Motion | None = None
+    ) -> Iterator[Features]:
         """Take the features of the next frame; give those that are done, none or one.
 
         Args:
             features: maps (1, C, h, w) by name.
+            described: what fields say of them, for those that are coupled; others pass through.
             motion: between the frame before and this one; None: none.
         """
-        before = self._nodes[-1] if self._nodes else None
+        before = self._nodes[-1] if self._nodes else {}
         self._nodes.append(
             {
-                name: self._node(name, features[name], before[name] if before else None, motion)
-                for name in self.fields
+                name: self._node(features[name], own, before.get(name), motion)
+                for name, own in described.items()
             }
         )
         self._waiting.append(features)
@@ -76,9 +76,8 @@ class FieldStream:
         self._nodes.clear()
 
     def _node(
-        self, name: str, features: Tensor, before: _Node | None, motion: Motion | None
+        self, features: Tensor, described: Described, before: _Node | None, motion: Motion | None
     ) -> _Node:
-        described = self.fields[name].describe(features)
         unary = features.float()
         if before is None:
             return _Node(*chain_forward(unary, described.confidence), described.embedding)
@@ -100,9 +99,9 @@ class FieldStream:
     def _first_result(self) -> Features:
         """That of the first frame that waits, given all that is there."""
         nodes = list(self._nodes)[-len(self._waiting) :]
-        results = {name: nodes[-1][name].mean for name in self.fields}
+        results = {name: node.mean for name, node in nodes[-1].items()}
         for earlier in reversed(nodes[:-1]):
-            results = {name: _backward(earlier[name], results[name]) for name in self.fields}
+            results = {name: _backward(node, results[name]) for name, node in earlier.items()}
         while len(self._nodes) > max(1, len(self._waiting)):
             self._nodes.popleft()  # the last one stays: the next frame needs it
         return _with(self._waiting.popleft(), results)
@@ -113,8 +112,8 @@ class FieldStream:
         while self._waiting:
             nodes = self._nodes.pop()
             results = {
-                name: _backward(nodes[name], results[name]) if results else nodes[name].mean
-                for name in self.fields
+                name: _backward(node, results[name]) if results else node.mean
+                for name, node in nodes.items()
             }
             done.append(_with(self._waiting.pop(), results))
         yield from reversed(done)
@@ -130,23 +129,32 @@ def _with(features: Features, results: Mapping[str, Tensor]) -> Features:
 
 
 def steady_clip(
-    fields: SteadyFields, features: Features, motion: Sequence[Motion | None]
+    features: Features, described: Descriptions, motion: Sequence[Motion | None]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A clip's averages given all of its frames, and given those up to each frame alone.
 
     Args:
         features: maps (V, C, h, w) by name.
+        described: the same, of those that are coupled.
         motion: V, between each frame and the one before.
 
     Returns:
         maps (V, C, h, w) by name, in float32, twice.
     """
-    stream = FieldStream(fields, latency=None)
+    stream = FieldStream(latency=None)
     for index, step in enumerate(motion):
-        row = {name: features[name][index : index + 1] for name in fields}
-        deque(stream.push(row, step))
-    past = [{name: node[name].mean for name in fields} for node in stream._nodes]
+        row = {name: features[name][index : index + 1] for name in described}
+        deque(stream.push(row, described_row(described, index), step))
+    past = [{name: node.mean for name, node in nodes.items()} for nodes in stream._nodes]
     return tuple(
-        {name: torch.cat([row[name] for row in rows]) for name in fields}
+        {name: torch.cat([row[name] for row in rows]) for name in described}
         for rows in (list(stream.flush()), past)
     )  # type: ignore[return-value]
+
+
+def described_row(described: Descriptions, index: int) -> Descriptions:
+    """What is said of one of M frames."""
+    return {
+        name: Described(*(part[index : index + 1] for part in own))
+        for name, own in described.items()
+    }
