@@ -220,7 +220,7 @@ def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
     MetadataCatalog.remove(name)
 
     # the detector of a single class, of which the stand-in knows nothing
-    monkeypatch.setattr(demo, "_categories", lambda cfg: [(1, "person")])
+    monkeypatch.setattr(demo, "categories_of", lambda cfg: [(1, "person")])
     monkeypatch.setattr(SquareDetector, "__call__", lambda self, frames: found_one(frames))
     assert drawn(cfg)[0] == ["75%"]
 

@@ -1,5 +1,6 @@
 """A trained detector, however it is named: its model, and frames as it takes them."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,26 @@ def _resize_of(cfg: Any) -> tuple[int, int]:
         return int(augmentation.short_edge_length), int(augmentation.max_size)
     except (AttributeError, KeyError, IndexError, TypeError):
         return 800, 1333
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add to a tool's arguments those that ``demo_cfg`` takes, but for ``opts``."""
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
+    )
+    parser.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    parser.add_argument(
+        "--latency", type=int, metavar="N", help="frames that --fields look ahead; default: 1"
+    )
+    parser.add_argument(
+        "--strength", type=float, metavar="S", help="of --fields, from 0 to 1; default: 1"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="frames that the backbone sees at a time, with --fields",
+    )
 
 
 def demo_cfg(
