@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from tests.conftest import CONFIG, SMALL
+from tests.conftest import CONFIG, SMALL, posix_only
 from tests.modeling.conftest import BASELINE
 from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
@@ -505,6 +505,7 @@ def test_the_tool(small, weights, tmp_path, monkeypatch, capfd):
     assert len(list(open_video(tmp_path / "0.mp4"))) == 12
 
 
+@posix_only
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_video_that_plays(small, weights, tmp_path):
     small = [word.replace("test_mini_", "mini_davis_person_") for word in small]
