@@ -104,7 +104,8 @@ def _write_onnx(
         import onnxruntime
     except ImportError:
         return None
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # of its content, since Windows renames no file that is open
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     return lambda values: dict(zip(outputs, session.run(outputs, dict(values)), strict=True))
 
 
@@ -127,15 +128,14 @@ def _write_torchscript(
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out what tracers say of fixed sizes, which are meant."""
-    log = logging.getLogger("torch")
-    level = log.level
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            log.setLevel(level)
+            logging.disable(before)
 
 
 def require(package: str) -> Any:
