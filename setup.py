@@ -41,8 +41,17 @@ setup(
         "video": ["av>=14.1,<19"],
         # HOTA, IDF1 and MOTA; it needs newer versions of NumPy and SciPy than all else here
         "tracking": ["trackeval>=1.3"],
+        # ONNX files of tools/export.py, and running them
+        "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         # what the benchmark compares with
         "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
-        "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "trackeval>=1.3; python_version >= '3.11'"],
+        "dev": [
+            "pytest>=7",
+            "ruff>=0.6",
+            "mypy>=1.8",
+            "trackeval>=1.3; python_version >= '3.11'",
+            "onnx>=1.16",
+            "onnxruntime>=1.17",
+        ],
     },
 )

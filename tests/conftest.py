@@ -21,6 +21,8 @@ from videogcrf_det.data import register_video_coco_instances
 from videogcrf_det.data.mini_davis import make_mini_davis
 from videogcrf_det.data.prepare import prepare_davis_person
 
+# of tests that send signals to processes
+posix_only = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 CONFIG = "configs/quick_schedules/mini_davis_video_gcrf_R_18_FPN_4f.yaml"
 SMALL = [
     *["INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.MIN_SIZE_TEST", "48", "INPUT.CLIP.NUM_FRAMES", "2"],

@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from tests.conftest import CONFIG, SMALL
+from tests.conftest import CONFIG, SMALL, posix_only
 from tests.modeling.conftest import BASELINE
 from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
@@ -220,7 +220,7 @@ def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
     MetadataCatalog.remove(name)
 
     # the detector of a single class, of which the stand-in knows nothing
-    monkeypatch.setattr(demo, "_categories", lambda cfg: [(1, "person")])
+    monkeypatch.setattr(demo, "categories_of", lambda cfg: [(1, "person")])
     monkeypatch.setattr(SquareDetector, "__call__", lambda self, frames: found_one(frames))
     assert drawn(cfg)[0] == ["75%"]
 
@@ -505,6 +505,7 @@ def test_the_tool(small, weights, tmp_path, monkeypatch, capfd):
     assert len(list(open_video(tmp_path / "0.mp4"))) == 12
 
 
+@posix_only
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_video_that_plays(small, weights, tmp_path):
     small = [word.replace("test_mini_", "mini_davis_person_") for word in small]

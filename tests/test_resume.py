@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
 
-from tests.conftest import CONFIG, train_net
+from tests.conftest import CONFIG, posix_only, train_net
 from videogcrf_det import InputError
 from videogcrf_det.checkpoint import PARTIAL, ClipCheckpointer
 from videogcrf_det.engine import VideoTrainer, build_cfg
@@ -84,6 +84,7 @@ def test_stopped_and_resumed(small, tmp_path, workers):
     assert equal(weights(straight.OUTPUT_DIR), weights(stopped.OUTPUT_DIR))
 
 
+@posix_only
 @pytest.mark.slow
 def test_killed_in_training_in_a_checkpoint_and_in_evaluation(start, small, tmp_path):
     """One after another in one training; the uninterrupted one has the same weights and AP."""

@@ -21,36 +21,12 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo import run_demo
-    from videogcrf_det.steady.detector import demo_cfg
-    from videogcrf_det.steady.ready_made import READY_MADE
+    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
-    )
-    fields = parser.add_mutually_exclusive_group()
-    fields.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
-    fields.add_argument(
-        "--steady",
-        action="store_const",
-        const=READY_MADE,
-        dest="fields",
-        help="use the ready-made fields, which suit any detector",
-    )
-    parser.add_argument(
-        "--latency", type=int, metavar="N", help="frames that --fields look ahead; default: 1"
-    )
-    parser.add_argument(
-        "--strength", type=float, metavar="S", help="of --fields, from 0 to 1; default: 1"
-    )
-    parser.add_argument(
-        "--batch",
-        type=int,
-        metavar="N",
-        help="frames that the backbone sees at a time, with --fields",
-    )
+    add_detector_arguments(parser)
     add_data_arguments(parser)
     parser.add_argument(
         "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"

@@ -87,20 +87,20 @@ def run_demo(
             f"VideoGCRF, {cfg.INPUT.CLIP.NUM_FRAMES} frames",
             "Per-frame detector" if baseline else "Same weights, uncoupled",
         ]
-    categories = _categories(cfg)
+    categories = categories_of(cfg)
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
     write_predictions(
         video,
-        [_predictor(each, longest_gap) for each in cfgs],
+        [predictor_of(each, longest_gap) for each in cfgs],
         drawing.draw,
         output,
         max_frames=max_frames,
-        keep=None if json_file is None else _results(categories, json_file),
+        keep=None if json_file is None else coco_results(categories, json_file),
         kept=json_file,
     )
 
 
-def _predictor(cfg: CfgNode, longest_gap: int) -> Predictor:
+def predictor_of(cfg: CfgNode, longest_gap: int) -> Predictor:
     """A VideoPredictor, whose gaps are filled in."""
     if not longest_gap:
         return VideoPredictor(cfg)
@@ -178,7 +178,7 @@ class _Drawing:
         return [f"{name}{s:.0%}" for name, s in zip(names, instances.scores, strict=True)]
 
 
-def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
+def categories_of(cfg: CfgNode) -> list[tuple[int, str]]:
     """Ids and names of the classes: those of the first test or training set, or numbers."""
     number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
     names = (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1])
@@ -191,7 +191,7 @@ def _categories(cfg: CfgNode) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def _results(categories: Sequence[tuple[int, str]], json_file: str | Path) -> Iterator[Keeper]:
+def coco_results(categories: Sequence[tuple[int, str]], json_file: str | Path) -> Iterator[Keeper]:
     """Yield a function that adds the first detector's instances to a list in a JSON file."""
     with atomic_write(json_file) as temporary, temporary.open("w") as file:
         start = "["

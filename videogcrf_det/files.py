@@ -53,6 +53,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         target.mkdir(exist_ok=True)
         temporary.chmod(target.stat().st_mode)  # mkdtemp makes folders private
+        target.rmdir()  # Windows has a folder replace none, not even an empty one
         temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -13,9 +13,10 @@ import cv2
 import pytest
 
 from tests.ablation.conftest import read_json, row, starts
-from tests.conftest import CONFIG, train_net
+from tests.conftest import CONFIG, posix_only, train_net
 from videogcrf_det import InputError
 from videogcrf_det.ablation import load_table, plan_runs, run_ablation
+from videogcrf_det.ablation.runs import ENDINGS
 
 TOOL = Path("tools/run_ablation.py").resolve()
 SEEDS = [0, 1, 4]
@@ -207,6 +208,7 @@ def test_folders_and_results_of_no_use(folder, write):
         run_ablation(path, table_only=True)
 
 
+@posix_only
 @pytest.mark.slow
 def test_nohup(folder, write):
     """A terminal that is closed does not end what was started to outlive it."""
@@ -338,8 +340,9 @@ def start_hanging(folder, *words, **options):
     return process
 
 
+@posix_only
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGINT, *ENDINGS])
 def test_interrupted(folder, write, how):
     """The training ends as well, and the next call goes on with it."""
     path = write()
@@ -359,6 +362,7 @@ def test_interrupted(folder, write, how):
     assert starts(folder, "B/seed0") == ["new"]
 
 
+@posix_only
 @pytest.mark.slow
 def test_two_processes_share_a_table(folder, write, capsys):
     """Nothing is made twice, or removed while it is being made."""
@@ -382,6 +386,7 @@ def test_two_processes_share_a_table(folder, write, capsys):
     assert table_md(folder)[1:] == [["A", "10.0"], ["B", "20.0"]]
 
 
+@posix_only
 @pytest.mark.slow
 def test_failing_rows_end_with_2(folder, write):
     (folder / "broken").touch()

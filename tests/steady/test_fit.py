@@ -173,7 +173,7 @@ def test_configs_that_are_not_there():
         load_detector("nothing.yaml")
     with pytest.raises(InputError, match="give --config-file"):
         demo_cfg(None, None)
-    with pytest.raises(InputError, match="are for --fields"):
+    with pytest.raises(InputError, match="are for fields"):
         demo_cfg(CONFIG, None, latency=1)
 
 

@@ -154,8 +154,7 @@ def execute(run: Run, claim: IO[Any]) -> str | None:
             stdout=stream,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # Ctrl-C reaches it through _stop alone, and all its workers
-            pass_fds=(claim.fileno(),),
+            **_apart(claim),
         )
         try:
             code = process.wait()
@@ -170,8 +169,19 @@ def execute(run: Run, claim: IO[Any]) -> str | None:
     return None
 
 
+def _apart(claim: IO[Any]) -> dict[str, Any]:
+    """Options of a process that Ctrl-C reaches through _stop alone, with all its workers."""
+    if sys.platform == "win32":  # the training cannot hold on to the claim there
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True, "pass_fds": (claim.fileno(),)}
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End a process and those that it started: as by Ctrl-C, and by force if that does not do."""
+    if sys.platform == "win32":  # knows no such signal; what was done since a checkpoint is lost
+        process.terminate()
+        process.wait()
+        return
     try:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)

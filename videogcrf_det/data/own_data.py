@@ -5,6 +5,7 @@ file of DATASETS.FILE end up in. So they are part of the config, and whichever p
 registers them.
 """
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from videogcrf_det.errors import InputError
 
 NUM_CLASSES = "MODEL.ROI_HEADS.NUM_CLASSES"
 SPLITS = {"train": "DATASETS.TRAIN", "test": "DATASETS.TEST"}
+# two paths with a colon between them, which may begin with a drive of Windows
+PATHS = re.compile(r"(.+?):((?:[A-Za-z]:[\\/])?[^:]+)")
 FORM = "give NAME=JSON:IMAGES, as in street=street/train.json:street/images"
 
 
@@ -114,11 +117,11 @@ def register_entries(entries: Sequence[str]) -> None:
 
 def _parse(entry: Any) -> tuple[str, str, str]:
     """Name, file and folder of an entry."""
-    name, equals, paths = str(entry).partition("=")
-    json_file, colon, images = paths.rpartition(":")
-    if not (equals and colon and name.strip() and json_file and images) or "/" in name:
+    name, _, paths = str(entry).partition("=")
+    split = PATHS.fullmatch(paths)
+    if not (split and name.strip()) or "/" in name:
         raise InputError(f"the data set {str(entry)!r} cannot be read: {FORM}")
-    return name.strip(), json_file, images
+    return name.strip(), split[1], split[2]
 
 
 def _names(entries: Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A trained detector, however it is named: its model, and frames as it takes them."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,40 @@ def _resize_of(cfg: Any) -> tuple[int, int]:
         return 800, 1333
 
 
+def add_detector_arguments(parser: argparse.ArgumentParser, *, ahead: bool = True) -> None:
+    """Add to a tool's arguments those that ``demo_cfg`` takes, but for ``opts``.
+
+    Args:
+        ahead: with those of tools that may look ahead.
+    """
+    parser.add_argument(
+        "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
+    )
+    fields = parser.add_mutually_exclusive_group()
+    fields.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    fields.add_argument(
+        "--steady",
+        action="store_const",
+        const=READY_MADE,
+        dest="fields",
+        help="use the ready-made fields, which suit any detector",
+    )
+    parser.add_argument(
+        "--strength", type=float, metavar="S", help="of the fields, from 0 to 1; default: 1"
+    )
+    if not ahead:
+        return
+    parser.add_argument(
+        "--latency", type=int, metavar="N", help="frames that the fields look ahead; default: 1"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="frames that the backbone sees at a time, with fields",
+    )
+
+
 def demo_cfg(
     config_file: str | None,
     fields: str | None,
@@ -171,7 +206,7 @@ def demo_cfg(
             raise InputError("give --config-file, or --fields of tools/fit_video.py")
         if given:
             raise InputError(
-                "--latency, --strength and --batch are for --fields: give those as well"
+                "--latency, --strength and --batch are for fields: give --fields or --steady"
             )
         return build_cfg(find_config(config_file), opts)
     if fields == READY_MADE and config_file is None:

@@ -1,0 +1,42 @@
+"""Write a detector with fields as an ONNX or TorchScript file, which runs without Python."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/export.py --fields fields.pth --input new.mp4 --output detector.onnx
+    python tools/run_onnx.py --model detector.onnx --input frames/
+
+One frame and the state of the fields go in, detections and the next state come out.
+docs/deployment.md has the rest.
+"""
+
+
+def main() -> None:
+    from videogcrf_det.export import export_detector
+    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_detector_arguments(parser, ahead=False)
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="INPUT",
+        help="a video or a folder of images: frames of this size are what the file is for",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="ends with .onnx, or .pt for TorchScript"
+    )
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    cfg = demo_cfg(args.config_file, args.fields, args.opts, strength=args.strength)
+    export_detector(cfg, args.input, args.output)
+
+
+if __name__ == "__main__":
+    run_tool(main)

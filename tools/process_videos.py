@@ -1,0 +1,89 @@
+"""Detect and follow instances in many videos, shared among processes and machines."""
+
+import argparse
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/process_videos.py --fields fields.pth --videos footage/ --output results/ \\
+        --num-gpus 8
+    torchrun --nproc-per-node 8 tools/process_videos.py --fields fields.pth --videos footage/ \\
+        --output results/
+
+What is done is left out: after a machine went down, start the same again. docs/deployment.md has
+the rest.
+"""
+
+
+def main() -> None:
+    from videogcrf_det.batch import process_videos
+    from videogcrf_det.data.own_data import add_data_arguments, data_options
+    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_detector_arguments(parser)
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--videos",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="video files, folders of frames, folders of either, or patterns",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FOLDER", help="gets detections and summary.json"
+    )
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--fill-gaps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="fill in objects that are missed for up to N frames; default: 0",
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, each with a GPU, or on the CPU where there is none; default: 1",
+    )
+    parser.add_argument(
+        "--num-machines",
+        type=int,
+        default=1,
+        metavar="N",
+        help="machines that each do a part of the list; those that share a disk need not be told",
+    )
+    parser.add_argument(
+        "--machine-rank", type=int, default=0, metavar="I", help="which of them this is, from 0"
+    )
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+    args = parser.parse_args()
+    process_videos(
+        demo_cfg(
+            args.config_file,
+            args.fields,
+            [*data_options(args), *args.opts],
+            latency=args.latency,
+            strength=args.strength,
+            batch=args.batch,
+        ),
+        args.videos,
+        args.output,
+        processes=args.num_gpus,
+        machines=args.num_machines,
+        machine=args.machine_rank,
+        confidence_threshold=args.confidence_threshold,
+        longest_gap=args.fill_gaps,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)
