@@ -19,7 +19,7 @@ from torch import Tensor
 
 from videogcrf_det.gcrf.band import band_cholesky, band_solve
 from videogcrf_det.gcrf.cg import IndefiniteError
-from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator
 from videogcrf_det.gcrf.precision import widest
 
 # solver="auto" takes conjugate gradients to need so many iterations ...
@@ -40,7 +40,7 @@ class Factors(NamedTuple):
     """The small system, factorised for any number of solves."""
 
     root: Tensor  # R (r, V)
-    frames: Tensor  # L_v (B, V, Ds, Ds), the Cholesky factors of lam I + A_v A_v'
+    frames: Tensor  # L_v^-1 (B, V, Ds, Ds), L_v the Cholesky factors of lam I + A_v A_v'
     border: Tensor  # L_v^-1 A_v T_v' (B, V, Ds, Dt)
     reduced: Tensor  # of band_cholesky, (B, r, w+1, Dt, Dt), or of LDL', (B, r Dt, r Dt)
     pivots: Tensor | None  # of LDL', (B, r Dt)
@@ -146,15 +146,18 @@ def factorise_and_solve(
 
 def _factorise_once(operator: SpatioTemporalOperator, root: Root) -> tuple[Factors, Tensor]:
     """Factors, and whether H is positive definite; if it is not, they mean nothing."""
-    spatial, temporal, lam = operator.spatial, operator.temporal, operator.lam
-    matrix = root.matrix.to(spatial.dtype).to(spatial.device, non_blocking=True)
+    lam, like = operator.lam, operator.spatial
+    matrix = root.matrix.to(like.dtype).to(like.device, non_blocking=True)
 
-    gram = spatial @ spatial.mT
-    gram.diagonal(dim1=-2, dim2=-1).add_(lam)
-    frames, info = torch.linalg.cholesky_ex(gram)
-    border = torch.linalg.solve_triangular(frames, spatial @ temporal.mT, upper=False)
+    own, across, others = operator.grams()
+    own.diagonal(dim1=-2, dim2=-1).add_(lam)
+    lower, info = torch.linalg.cholesky_ex(own)
+    # inverses, since there are few and products with them are much faster than to solve with them
+    identity = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
+    frames = torch.linalg.solve_triangular(lower, identity, upper=False)
+    border = frames @ across
     # what eliminating the frames leaves of T_v T_v'
-    left = temporal @ temporal.mT - border.mT @ border
+    left = others - border.mT @ border
     if root.signs is None:
         reduced, positive = band_cholesky(_reduced_band(left, matrix, root.bandwidth, lam))
         pivots = None
@@ -237,18 +240,26 @@ def _solve_once(
         x, spatial, temporal = _solve_once(_in_double(operator), factors, rhs.to(root.dtype))
         return x.to(rhs.dtype), spatial.to(rhs.dtype), temporal.to(rhs.dtype)
 
-    spatial = torch.linalg.solve_triangular(frames, embed(operator.spatial, rhs), upper=False)
-    temporal = embed(operator.temporal, rhs) - border.mT @ spatial
-    mixed = torch.einsum("jv,bvdc->bjdc", root, temporal)
+    # as rows, (B, V, C, D), the layout that the products come in
+    spatial, temporal = (product.mT for product in operator.products(rhs))
+    spatial = spatial @ frames.mT
+    temporal = temporal - spatial @ border
+    mixed = _mixed(root, temporal).mT
     if pivots is None:
         mixed = band_solve(reduced, mixed)
     else:
         solved = torch.linalg.ldl_solve(reduced, pivots, mixed.flatten(1, 2))
         mixed = solved.view(mixed.shape)
-    temporal = torch.einsum("jv,bjdc->bvdc", root, mixed)
-    spatial = torch.linalg.solve_triangular(frames.mT, spatial - border @ temporal, upper=True)
+    temporal = _mixed(root.mT, mixed.mT)
+    spatial = (spatial - temporal @ border.mT) @ frames
+    spatial, temporal = spatial.mT, temporal.mT
     scale = 1 / operator.lam
     return operator.spread(rhs, spatial, temporal, beta=scale, alpha=-scale), spatial, temporal
+
+
+def _mixed(weights: Tensor, rows: Tensor) -> Tensor:
+    """``sum_v weights[j, v] rows_v`` (B, J, C, D) for rows (B, V, C, D)."""
+    return (weights @ rows.flatten(2)).unflatten(2, rows.shape[2:])
 
 
 def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:

@@ -129,10 +129,15 @@ class _Inference(torch.autograd.Function):
                         "the solution overflows: the embeddings or the unaries are huge"
                     )
             else:
+                operator.stack(unary.shape[2])
                 factors, direct = factorise_and_solve(operator, root, unary.mT, rtol)
                 x, ax, tx = _checked(direct, rtol)
+        stacked = operator.stack(unary.shape[2])
+        if stacked is not None:  # in place of its parts
+            ctx.sizes = [e if e is None else e.shape[2] for e in (spatial, temporal)]
+            spatial = temporal = None
         # everything, to be dropped and made again by torch.utils.checkpoint
-        inputs = (spatial, temporal, coupling, lam)
+        inputs = (stacked, spatial, temporal, coupling, lam)
         ctx.save_for_backward(*inputs, x, ax, tx, *(factors or ()))
         ctx.rtol, ctx.max_iters = rtol, max_iters
         return x.mT
@@ -140,8 +145,12 @@ class _Inference(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        spatial, temporal, coupling, lam, x, ax, tx, *rest = ctx.saved_tensors
-        operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
+        stacked, spatial, temporal, coupling, lam, x, ax, tx, *rest = ctx.saved_tensors
+        if stacked is not None:
+            top, bottom = ctx.sizes
+            spatial = None if top is None else stacked[:, :, :top]
+            temporal = None if bottom is None else stacked[:, :, stacked.shape[2] - bottom :]
+        operator = SpatioTemporalOperator(spatial, temporal, coupling, lam, stacked)
         factors = Factors(*rest) if rest else None
         needs = ctx.needs_input_grad
         with full_precision(grad.device):
