@@ -153,20 +153,24 @@ def factorise_and_solve(
 
 def _factorise_once(operator: SpatioTemporalOperator, root: Root) -> tuple[Factors, Tensor]:
     """Factors, and whether H is positive definite; if it is not, they mean nothing."""
-    frames, border, left, positive = eliminate(operator)
-    factors, also = reduce(frames, border, left, root, operator.lam)
-    return factors, positive & also
+    lam = operator.lam
+    frames, border, left, positive = eliminate(*operator.grams(), lam)
+    (matrix, reduced, pivots), also = reduce(left, root, lam)
+    return Factors(matrix, frames, border, reduced, pivots), positive & also
 
 
-def eliminate(operator: SpatioTemporalOperator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def eliminate(
+    own: Tensor, across: Tensor, others: Tensor, lam: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What each frame brings to the small system, whatever other frames it is solved with.
+
+    Args:
+        own, across, others: what ``grams`` of the operator gives; ``own`` gets lam added.
 
     Returns:
         ``frames`` and ``border`` of Factors; what eliminating the frames leaves of ``T_v T_v'``
         (B, V, Dt, Dt); whether all blocks were positive definite, a bool.
     """
-    lam = operator.lam
-    own, across, others = operator.grams()
     own.diagonal(dim1=-2, dim2=-1).add_(lam)
     lower, info = torch.linalg.cholesky_ex(own)
     # inverses, since there are few and products with them are much faster than to solve with them
@@ -180,10 +184,10 @@ def eliminate(operator: SpatioTemporalOperator) -> tuple[Tensor, Tensor, Tensor,
 
 
 def reduce(
-    frames: Tensor, border: Tensor, left: Tensor, root: Root, lam: Tensor | float
-) -> tuple[Factors, Tensor]:
-    """Factors of frames that are coupled, from what ``eliminate`` gives, and whether what was left
-    to factorise is positive definite."""
+    left: Tensor, root: Root, lam: Tensor | float
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
+    """``root``, ``reduced`` and ``pivots`` of Factors, from what eliminating the frames left, and
+    whether the rest of the small system is as positive as that of a positive definite H."""
     matrix = root.matrix.to(left.dtype).to(left.device, non_blocking=True)
     if root.signs is None:
         reduced, positive = band_cholesky(_reduced_band(left, matrix, root.bandwidth, lam))
@@ -191,7 +195,7 @@ def reduce(
     else:
         signs = root.signs.to(matrix.dtype).to(matrix.device, non_blocking=True)
         reduced, pivots, positive = _reduced_indefinite(left, matrix, signs, lam)
-    return Factors(matrix, frames, border, reduced, pivots), positive.all()
+    return (matrix, reduced, pivots), positive.all()
 
 
 def solve(
@@ -265,7 +269,7 @@ def _solve_once(
 
     products = operator.products(rhs)
     spatial, temporal = eliminated(factors.frames, factors.border, products)
-    temporal = solve_reduced(factors, temporal)
+    temporal = solve_reduced(factors.root, factors.reduced, factors.pivots, temporal)
     spatial = substituted(factors.frames, factors.border, spatial, temporal).mT
     temporal = temporal.mT
     scale = 1 / operator.lam
@@ -284,9 +288,8 @@ def eliminated(
     return spatial, products[1].mT - spatial @ border
 
 
-def solve_reduced(factors: Factors, temporal: Tensor) -> Tensor:
+def solve_reduced(root: Tensor, reduced: Tensor, pivots: Tensor | None, temporal: Tensor) -> Tensor:
     """``sum_u W[v, u] T_u x_u``, rows (B, V, C, Dt), for what ``eliminated`` gives."""
-    root, _, _, reduced, pivots = factors
     mixed = _mixed(root, temporal).mT
     if pivots is None:
         mixed = band_solve(reduced, mixed)
