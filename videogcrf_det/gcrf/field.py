@@ -106,9 +106,17 @@ class RandomField(nn.Module):
         unary = at_least_float32(unary)
         if not self.coupled:
             return self._alone(unary, embeddings)
-        clips = zip(*(_split(part, lengths) for part in (unary, *embeddings)), strict=True)
-        solved = [self._solve(*parts).flatten(0, 1) for parts in clips]
-        return solved[0] if len(solved) == 1 else torch.cat(solved)
+        parts = unary, *embeddings
+        if len(set(lengths)) == 1:
+            clips = [None if p is None else p.unflatten(0, (-1, lengths[0])) for p in parts]
+            return self._solve(*clips).flatten(0, 1)
+        pieces = [None if part is None else part.split(list(lengths)) for part in parts]
+        solved: dict[int, Tensor] = {}
+        for length in dict.fromkeys(lengths):  # clips of one length together
+            of_length = [i for i, other in enumerate(lengths) if other == length]
+            clips = [p if p is None else torch.stack([p[i] for i in of_length]) for p in pieces]
+            solved |= zip(of_length, self._solve(*clips).unbind(), strict=True)
+        return torch.cat([solved[i] for i in range(len(lengths))])
 
     def infer_video(
         self, frames: Iterable[tuple[Tensor, Embeddings]], length: int, step: int = 1
@@ -188,16 +196,6 @@ def normalised(features: Tensor, valid: Tensor) -> Tensor:
 def root_of_positions(valid: Tensor) -> Tensor:
     """sqrt(P) (M, 1, 1, 1), P being a frame's positions without padding."""
     return valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
-
-
-def _split(values: Tensor | None, lengths: Sequence[int]) -> list[Any]:
-    """Batches (B, V, ...) of clips of one length: all at once where their lengths are equal."""
-    equal = len(set(lengths)) == 1
-    if values is None:
-        return [None] * (1 if equal else len(lengths))
-    if equal:
-        return [values.unflatten(0, (-1, lengths[0]))]
-    return [clip[None] for clip in values.split(list(lengths))]
 
 
 def _padded(maps: Sequence[Tensor]) -> Tensor:
