@@ -107,6 +107,7 @@ class RandomField(nn.Module):
         if not self.coupled:
             return self._alone(unary, embeddings)
         parts = unary, *embeddings
+        clips: Any
         if len(set(lengths)) == 1:
             clips = [None if p is None else p.unflatten(0, (-1, lengths[0])) for p in parts]
             return self._solve(*clips).flatten(0, 1)

@@ -49,7 +49,8 @@ def temporal_coupling(
         raise ValueError(f"unknown self_coupling {self_coupling!r}: use psd or zero")
     if isinstance(distance_decay, Tensor):
         distance_decay = distance_decay.cpu()
-    if distance_decay is not None and not distance_decay > 0:
+    traced = torch.compiler.is_compiling() and isinstance(distance_decay, Tensor)
+    if distance_decay is not None and not traced and not distance_decay > 0:
         raise ValueError(f"distance_decay must be above 0 frames, got {distance_decay}")
 
     frame = torch.arange(num_frames, device="cpu")

@@ -96,6 +96,9 @@ class ProductField(RandomField):
         own = torch.cat(parts, 1).square().sum(1, keepdim=True)
         return (self._rows(unary) * (self.lam / (self.lam + own))).view_as(unary)
 
+    # as solvers decide by values, these are not for torch.compile to trace
+
+    @torch.compiler.disable
     def share(self, unary: Tensor, embeddings: Embeddings) -> Any:
         """See RandomField; the direct solver shares nearly all of its work."""
         if self.solver == "cg" or not self.coupled:
@@ -104,12 +107,14 @@ class ProductField(RandomField):
         spatial, temporal = (part if part is None else part[None] for part in embeddings[:2])
         return SharedFrame(rows, SpatioTemporalOperator(spatial, temporal, None, self.lam))
 
+    @torch.compiler.disable
     def couple(self, window: Sequence[Any]) -> Sequence[Tensor]:
         """See RandomField."""
         if not isinstance(window[0], SharedFrame):
             return super().couple(window)
         return couple(window, self.coupling(len(window)), self.rtol)
 
+    @torch.compiler.disable
     def smoothed(self, shared: Any, mean: Tensor) -> Tensor:
         """See RandomField."""
         return self.lam * shared.solution(mean).mT if isinstance(shared, SharedFrame) else mean

@@ -61,7 +61,6 @@ class SharedFrame:
             self._wide = SharedFrame(self.unary.to(operator.spatial.dtype), operator)
         return self._wide
 
-    @torch.compiler.disable
     def solution(self, temporal: Tensor) -> Tensor:
         """x (1, 1, N, C), for t as rows (1, 1, C, Dt)."""
         wide = self._wide or self
@@ -85,7 +84,6 @@ class SharedFrame:
         return square.sum().clamp(min=0)
 
 
-@torch.compiler.disable
 def couple(frames: Sequence[SharedFrame], coupling: Tensor, rtol: float) -> list[Tensor]:
     """t of each of the frames of a window, as rows (1, 1, C, Dt).
 
