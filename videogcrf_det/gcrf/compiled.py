@@ -55,7 +55,8 @@ def _gradients(
     dtype = torch.promote_types(unary.dtype, torch.float32)
     wide: Any = [t if t is None else t.detach().to(dtype).contiguous() for t in given]
     kept = _Kept(needed)
-    Inference.forward(kept, *wide, solver, rtol, max_iters)
+    arguments: Any = [kept, *wide, solver, rtol, max_iters]
+    Inference.forward(*arguments)
     grads = Inference.backward(kept, grad.to(dtype).contiguous())[:5]
     return [
         found.to(like).clone(memory_format=torch.contiguous_format)
