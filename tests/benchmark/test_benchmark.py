@@ -175,7 +175,10 @@ def test_operations_that_fail_are_counted(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(on_device, "TESTS", tests)
     rows = list(on_device.operations(Options()))
-    assert sorted(tuple(row.values()) for row in rows) == [("test_one", 0, 1), ("test_two_cpu", 1, 0)]
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("test_one", 0, 1),
+        ("test_two_cpu", 1, 0),
+    ]
     monkeypatch.setattr(on_device, "TESTS", tmp_path / "none.py")
     with pytest.raises(InputError, match=r"there is no .*none.py: run this in the folder"):
         list(on_device.operations(Options()))
