@@ -1,11 +1,12 @@
 """Several functions that read one stream."""
 
+import threading
 import weakref
 from itertools import count, islice
 
 import pytest
 
-from videogcrf_det.streams import in_step
+from videogcrf_det.streams import in_step, read_ahead
 
 
 class Item:
@@ -58,3 +59,45 @@ def test_errors_of_the_stream_are_passed_on():
 
     with pytest.raises(OSError, match="broken"):
         list(in_step(items(), [ahead_by(0), ahead_by(0)]))
+
+
+def test_reading_ahead_in_a_thread():
+    read, threads = [], set()
+
+    def source():
+        for number in range(6):
+            read.append(number)
+            threads.add(threading.get_ident())
+            yield Item(number)
+
+    given, alive = [], weakref.WeakSet()
+    for item in read_ahead(source(), 2):
+        given.append(item.number)
+        alive.add(item)
+        assert len(alive) == 1  # none is kept that was given out
+        assert len(read) <= item.number + 3
+        del item
+    assert given == read == list(range(6))
+    assert threading.get_ident() not in threads
+
+
+def test_what_goes_wrong_ahead_is_raised_in_its_place():
+    def source():
+        yield 0
+        yield 1
+        raise OSError("the disk is gone")
+
+    items = read_ahead(source(), 3)
+    assert [next(items), next(items)] == [0, 1]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(items)
+
+
+def test_a_stream_that_is_left_is_read_no_further():
+    numbers = count()
+    for item in read_ahead(numbers, 2):
+        if item == 3:
+            break
+    before = next(numbers)
+    assert before <= 7
+    assert next(numbers) == before + 1

@@ -11,7 +11,8 @@ from videogcrf_det.cli import run_tool
 
 EPILOG = """
     python tools/benchmark_gcrf.py                    all of it, on the CPU
-    python tools/benchmark_gcrf.py --device cuda      on a GPU
+    python tools/benchmark_gcrf.py --device cuda      on a GPU; tests of the operations and 50
+                                                      iterations of training as well
     python tools/benchmark_gcrf.py --only limit growth
 """
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
-from videogcrf_det.streams import in_step
+from videogcrf_det.streams import in_step, read_ahead
 from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
 from videogcrf_det.video.reader import IMAGES
 from videogcrf_det.visualization.overlay import Picture
@@ -91,7 +91,10 @@ def write_predictions(
         KeyboardInterrupt: after Ctrl-C.
     """
     total = min(filter(None, (video.num_frames, max_frames)), default=None)
-    found = predict_in_step(islice(video, max_frames), predictors)
+    frames: Iterator[Frame] = islice(video, max_frames)
+    if video.num_frames is not None:  # a camera's come when they come
+        frames = read_ahead(frames)
+    found = predict_in_step(frames, predictors)
     bar = progress(found, desc=video.name, total=total, unit=" frames", bar_format=BAR, delay=0)
     keep = contextlib.nullcontext(lambda *_: None) if keep is None else keep
     count = 0

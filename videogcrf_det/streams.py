@@ -1,11 +1,33 @@
-"""One stream read by several functions at the same time."""
+"""Streams that are read ahead, or by several functions at the same time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def read_ahead(items: Iterable[Item], count: int = 2) -> Iterator[Item]:
+    """The items, read in a thread, ``count`` of them before they are asked for.
+
+    What reads files and decodes images then works while a model waits for its GPU. What goes wrong
+    in the thread goes wrong here, after the items before it.
+    """
+    source, end = iter(items), object()
+    thread = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(thread.submit(next, source, end) for _ in range(count))
+        while waiting:
+            item = waiting.popleft().result()
+            if item is end:
+                return
+            waiting.append(thread.submit(next, source, end))
+            yield item  # type: ignore[misc]
+            del item
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def in_step(

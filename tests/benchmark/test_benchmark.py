@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from videogcrf_det.benchmark import SUITES, Options, rivals, run_benchmark
+from videogcrf_det.benchmark import SUITES, Options, on_device, rivals, run_benchmark
 from videogcrf_det.benchmark.growth import growing_system, memory_process, resident_memory
 from videogcrf_det.benchmark.suites import infer
 from videogcrf_det.benchmark.systems import System, make_system
@@ -161,8 +161,27 @@ def test_every_other_suite_has_a_table_and_plot(name, tmp_path):
         pytest.importorskip("pydensecrf.densecrf")
     run_benchmark(Options(repeats=1, shrink=16), tmp_path, "command", [name])
     text = (tmp_path / "cpu.md").read_text()
-    assert text.count("\n|") > 3
+    assert text.count("\n|") > 2
     assert "nan" not in text
+
+
+def test_operations_that_fail_are_counted(tmp_path, monkeypatch):
+    tests = tmp_path / "test_cases.py"
+    tests.write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('device', ['cpu', 'cuda'])\n"
+        "def test_one(device): assert device == 'cuda'\n"
+        "def test_two_cpu(): pass\n"
+    )
+    monkeypatch.setattr(on_device, "TESTS", tests)
+    rows = list(on_device.operations(Options()))
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("test_one", 0, 1),
+        ("test_two_cpu", 1, 0),
+    ]
+    monkeypatch.setattr(on_device, "TESTS", tmp_path / "none.py")
+    with pytest.raises(InputError, match=r"there is no .*none.py: run this in the folder"):
+        list(on_device.operations(Options()))
 
 
 def test_what_is_missing_is_said(monkeypatch, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from videogcrf_det.gcrf import NEIGHBOURHOODS, VideoGCRF, average, weighted_average
+from videogcrf_det.gcrf import NEIGHBOURHOODS, VideoGCRF, average, elimination, weighted_average
 from videogcrf_det.gcrf.elimination import positive_inverse
 
 from .reference import SELF_COUPLINGS, reference_coupling
@@ -205,8 +205,11 @@ def test_weights_are_those_of_an_average(seed, level):
 
 
 @pytest.mark.parametrize("level", CONFIDENCES)
-def test_inverse_without_subtraction(level):
-    """Against rational arithmetic, entry by entry."""
+@pytest.mark.parametrize("one_by_one", [0, 20, 2048])
+def test_inverse_without_subtraction(level, one_by_one, monkeypatch):
+    """Against rational arithmetic, entry by entry; unknowns are eliminated by halves, or one by
+    one, or by halves at first."""
+    monkeypatch.setattr(elimination, "ONE_BY_ONE", one_by_one)
     generator = torch.Generator().manual_seed(1)
     couplings = torch.rand(2, 7, 7, generator=generator) ** 20  # over many orders of magnitude
     excess = level * torch.rand(2, 7, generator=generator)

@@ -216,3 +216,18 @@ def test_layers(options):
     assert len(wanted) >= 4
     equal([x, *(state[n].grad for n in wanted)], [expected, *(grads[n] for n in wanted)])
     equal([alone], [expected])
+
+
+@pytest.mark.parametrize("pairwise", ["product", "average"])
+def test_clips_of_one_length_are_solved_together(pairwise):
+    sizes = {"dim": 4} if pairwise == "average" else {"temporal_dim": 4, "spatial_dim": 4}
+    module = VideoGCRF.build(5, pairwise=pairwise, **sizes, conv_dim=4)
+    lengths = [2, 1, 2, 2, 1]
+    features = torch.randn(8, 5, 4, 7)
+    torch.nn.init.normal_(module.output.weight)
+    expected = torch.cat([module(part) for part in features.split(lengths)])
+    state = {name: GPUTensor(t.detach()) for name, t in module.state_dict().items()}
+    with simulated_gpu() as waits, torch.no_grad():
+        x = functional_call(module, state, (GPUTensor(features), lengths))
+        assert len(waits) == 2, waits
+    equal([x], [expected])

@@ -443,6 +443,7 @@ def test_the_number_of_threads_changes_rounding_alone(neighbourhood):
     problem = random_problem(
         3, neighbourhood, batch=1, size=3000, columns=40, spatial_dim=64, temporal_dim=64, lam=99.0
     )
+    torch.manual_seed(2)
     weight = torch.randn_like(problem.unary)
     before = torch.get_num_threads()
     results = []

@@ -18,7 +18,8 @@ from tests.regions import (
     rectangles,
     share_in,
 )
-from videogcrf_det.modeling import IgnoreRegionRPN
+from tests.support.gpu import GPUTensor, simulated_gpu
+from videogcrf_det.modeling import IgnoreRegionRPN, ignore
 from videogcrf_det.modeling.ignore import covered_area, lies_on_regions
 
 # covered_area
@@ -89,6 +90,24 @@ def test_covered_area_is_float32_where_its_arguments_are(dtype):
 
 
 # lies_on_regions
+
+
+def test_regions_on_a_gpu_are_not_read_back():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(5, 9, 13, generator=generator) < 0.05
+    masks[:, 2, 3] = True
+    boxes = random_boxes(50, generator, masks.shape[1:], margin=0)
+    expected = lies_on_regions(Boxes(boxes), BitMasks(masks))
+    assert 0 < expected.sum() < 50
+    extents = BitMasks(masks).get_bounding_boxes().tensor
+    assert torch.equal(ignore._extents(masks).tensor, extents)
+    with simulated_gpu() as waits:
+        on_gpu = Boxes(GPUTensor(boxes))
+        regions = BitMasks(masks[:0])
+        regions.tensor = GPUTensor(masks)
+        found = lies_on_regions(on_gpu, regions)
+        assert not waits, waits
+    assert torch.equal(found.values, expected)
 
 
 def on_regions(box, *masks):

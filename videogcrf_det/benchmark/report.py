@@ -77,6 +77,39 @@ def _solver_table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def _window_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| N | C | each frame in one window: per frame | in four windows: per frame | ratio |",
+        "|--:|--:|--:|--:|--:|",
+    ]
+    for one, four in zip(rows[::2], rows[1::2], strict=True):
+        times = [f"{1e3 * row['forward'] / row['frames']:.1f} ms" for row in (one, four)]
+        ratio = f"{four['forward'] / one['forward']:.2f}"
+        cells = [f"{one['positions']}", f"{one['columns']}", *times, ratio]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _operation_table(rows: Sequence[Row]) -> list[str]:
+    lines = ["| test | passed | failed |", "|---|--:|--:|"]
+    return lines + [f"| {row['test']} | {row['passed']} | {row['failed']} |" for row in rows]
+
+
+def _training_table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| config | frames an iteration | iterations | median | slowest | memory at most | "
+        "loss, first and last |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        memory = "not told" if row["memory"] is None else f"{row['memory'] / 2**30:.2f} GiB"
+        cells = [row["config"], row["frames"], row["iterations"], f"{row['seconds']:.2f} s"]
+        cells += [f"{row['slowest']:.2f} s", memory]
+        cells.append(f"{row['first_loss']:.2f}, {row['last_loss']:.2f}")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
 def _condition_table(rows: Sequence[Row]) -> list[str]:
     lines = [
         "| C | condition of H | direct: forward | + backward | residual | CG steps | "
@@ -183,6 +216,7 @@ def _save(plot: Callable[[Figure, Sequence[Row]], None], rows: Sequence[Row], pa
 
 # suite -> its title, table and plot
 SECTIONS: dict[str, tuple[str, Table, Callable[[Figure, Sequence[Row]], None] | None]] = {
+    "operations": ("Tests of the operations on the device", _operation_table, None),
     "last_layer": (
         "Last layer: 12 labels, 321x321, stride 8, D = 128 (N = 20172, C = 1)",
         _solver_table,
@@ -192,6 +226,11 @@ SECTIONS: dict[str, tuple[str, Table, Callable[[Figure, Sequence[Row]], None] | 
         "Feature level: 480x854, stride 16, D = 128 (N = 1620)",
         _solver_table,
         plots.plot_solvers,
+    ),
+    "windows": (
+        "A video in windows of 4 frames: D = 128",
+        _window_table,
+        None,
     ),
     "conditions": (
         "Harder systems: V = 4, N = 20172 with C = 1 and N = 1620 with C = 256",
@@ -207,4 +246,5 @@ SECTIONS: dict[str, tuple[str, Table, Callable[[Figure, Sequence[Row]], None] | 
     "growth": ("Growth: D = 128, C = 256", _growth_table, plots.plot_growth),
     "limit": ("How far from the limit: V = 4, D = 128", _limit_table, None),
     "share": ("Share of a detector: 4 frames of 480x854", _share_table, plots.plot_share),
+    "training": ("A training with mixed precision, on drawn data", _training_table, None),
 }

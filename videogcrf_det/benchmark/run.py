@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from videogcrf_det.benchmark.growth import growth
+from videogcrf_det.benchmark.on_device import operations, training
 from videogcrf_det.benchmark.report import write_report
 from videogcrf_det.benchmark.share import share_of_detectors
 from videogcrf_det.benchmark.suites import (
@@ -21,20 +22,26 @@ from videogcrf_det.benchmark.suites import (
     feature_level,
     last_layer,
     limit,
+    windows,
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 
 SUITES = {
+    "operations": operations,
     "last_layer": last_layer,
     "feature_level": feature_level,
+    "windows": windows,
     "conditions": conditions,
     "libraries": against_libraries,
     "dense_crf": against_dense_crf,
     "growth": growth,
     "limit": limit,
     "share": share_of_detectors,
+    "training": training,
 }
+# What is for GPUs: on a CPU the test suite runs the former, and the latter takes half an hour.
+FOR_GPUS = ("operations", "training")
 
 
 def run_benchmark(
@@ -47,7 +54,7 @@ def run_benchmark(
         folder: where the report goes. Suites of an earlier report there that are not measured now
             stay in it, with the machine and date of their own.
         command: what to say the report was made by.
-        only: the suites to measure; all if empty.
+        only: the suites to measure; if empty, all that are for the device.
 
     Returns:
         The files written.
@@ -67,7 +74,8 @@ def run_benchmark(
     path = Path(folder) / f"{device.type}.json"
     results = _earlier(path)
     paths: list[Path] = []
-    for name in only or SUITES:
+    usual = [name for name in SUITES if device.type == "cuda" or name not in FOR_GPUS]
+    for name in only or usual:
         with progress(desc=f"{name:14}", unit=" runs") as bar:
             suite = SUITES[name](dataclasses.replace(options, on_run=bar.update))
             rows = list(suite)

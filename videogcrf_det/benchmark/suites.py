@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from videogcrf_det.benchmark import rivals
 from videogcrf_det.benchmark.systems import System, make_system
 from videogcrf_det.benchmark.timing import Candidate, Lap, Times, take_turns
-from videogcrf_det.gcrf import conjugate_gradient, gcrf_inference
+from videogcrf_det.gcrf import Embeddings, ProductField, conjugate_gradient, gcrf_inference
 
 Row = dict[str, Any]
 
@@ -205,6 +206,46 @@ def against_dense_crf(options: Options) -> Iterable[Row]:
     yield {"solver": "DenseCRF, CPU", "frames": 1, **seconds_of(times["DenseCRF"])}
     for count in frames:
         yield {"solver": "direct", "frames": count, **seconds_of(times[f"direct, {count}"])}
+
+
+def windows(options: Options) -> Iterable[Row]:
+    """A video in windows of 4 frames: each frame in four of them, or in one."""
+    frames, video = 4, 16
+    for labels, cells, channels in ((LABELS, 41, 256), (None, 30, 256), (None, 30, 1024)):
+        dim = max(2, DIM // options.shrink)
+        crf = ProductField(
+            channels, num_labels=labels, spatial_dim=dim, temporal_dim=dim, num_convs=0
+        ).to(options.device)
+        width = 41 if labels else 54
+        shape = max(1, cells // options.shrink), max(1, width // options.shrink)
+        features = torch.randn(video, channels, *shape, device=options.device)
+        unary = torch.randn(video, labels, *shape, device=options.device) if labels else features
+        valid = torch.ones_like(features[:, :1])
+
+        def run(lap: Lap, step: int) -> None:
+            for _ in crf.infer_video(parts, frames, step):  # noqa: B023, called in this turn
+                pass
+            lap("forward")
+
+        with torch.no_grad():
+            embedded = crf.embed(features, valid)
+            parts = [
+                (
+                    unary[i : i + 1],
+                    Embeddings(*(e if e is None else e[i : i + 1] for e in embedded)),
+                )
+                for i in range(video)
+            ]
+            times = options.time({str(s): partial(run, step=s) for s in (frames, 1)})
+        columns = 1 if labels else channels
+        for step in (frames, 1):
+            row = {"positions": unary[0, 0].numel() * (labels or 1), "columns": columns}
+            yield {
+                **row,
+                "windows": frames // step,
+                "frames": video,
+                **seconds_of(times[str(step)]),
+            }
 
 
 def limit(options: Options) -> Iterable[Row]:

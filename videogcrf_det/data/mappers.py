@@ -23,6 +23,7 @@ from pycocotools import mask as mask_util
 from videogcrf_det.data.degrade import degrade
 from videogcrf_det.data.images import read_image, read_label_map
 from videogcrf_det.errors import InputError
+from videogcrf_det.streams import read_ahead
 from videogcrf_det.structures import AnnotatedInstances
 
 Record = dict[str, Any]
@@ -204,7 +205,7 @@ class VideoDatasetMapper(FrameMapper):
     """Map a video of load_videos to what ClipRCNN infers on.
 
     The result has ``video_id``, ``video_name``, ``records`` (the frames' dataset dicts) and
-    ``frames``, which reads a frame when it is asked for it.
+    ``frames``, which reads frames as they are asked for, and two ahead.
     """
 
     def __call__(self, video: Record) -> Record:
@@ -221,7 +222,7 @@ class LazyFrames:
         self.records = records
 
     def __iter__(self) -> Iterator[Record]:
-        return map(self.read, self.records)
+        return read_ahead(map(self.read, self.records))
 
     def __len__(self) -> int:
         return len(self.records)

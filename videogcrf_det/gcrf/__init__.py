@@ -5,6 +5,7 @@ Shape letters, used in every docstring: ``B`` clips, ``V`` frames of a clip (the
 ``C`` right-hand sides, ``M`` frames of a batch (the sum of its clips' lengths).
 """
 
+from videogcrf_det.gcrf import compiled as _compiled  # noqa: F401, what torch.compile uses
 from videogcrf_det.gcrf.average import weighted_average
 from videogcrf_det.gcrf.averaging_field import AveragingField
 from videogcrf_det.gcrf.cg import CGResult, IndefiniteError, conjugate_gradient

@@ -38,15 +38,19 @@ def band_solve(factor: Tensor, rhs: Tensor) -> Tensor:
     """S^-1 rhs (B, r, D, C) for rhs (B, r, D, C), from the factor of band_cholesky."""
     _, rows, width, dim, _ = factor.shape
     below = factor[:, :, 1:].flatten(2, 3)  # (B, r, w D, D)
-    solution = torch.cat([rhs, rhs.new_zeros(len(rhs), width - 1, *rhs.shape[2:])], dim=1)
+    # transposed, which triangular solves take without a copy: (B, r, C, D)
+    solution = torch.cat([rhs.mT, rhs.mT.new_zeros(len(rhs), width - 1, *rhs.mT.shape[2:])], dim=1)
     for j in range(rows):
-        row = torch.linalg.solve_triangular(factor[:, j, 0], solution[:, j], upper=False)
+        lower, row = factor[:, j, 0], solution[:, j]
+        row = torch.linalg.solve_triangular(lower.mT, row, upper=True, left=False)
         solution[:, j] = row
         if width > 1:
-            solution[:, j + 1 : j + width] -= (below[:, j] @ row).unflatten(1, (width - 1, dim))
+            change = (row @ below[:, j].mT).unflatten(2, (width - 1, dim))
+            solution[:, j + 1 : j + width] -= change.transpose(1, 2)
     for j in reversed(range(rows)):
-        row = solution[:, j]
+        lower, row = factor[:, j, 0], solution[:, j]
         if width > 1:
-            row = row - below[:, j].mT @ solution[:, j + 1 : j + width].flatten(1, 2)
-        solution[:, j] = torch.linalg.solve_triangular(factor[:, j, 0].mT, row, upper=True)
-    return solution[:, :rows]
+            others = solution[:, j + 1 : j + width].transpose(1, 2).flatten(2)  # (B, C, w D)
+            row = row - others @ below[:, j]
+        solution[:, j] = torch.linalg.solve_triangular(lower, row, upper=False, left=False)
+    return solution[:, :rows].mT

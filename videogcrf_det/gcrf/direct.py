@@ -12,6 +12,7 @@ frame by frame, ``A_v x_v`` and ``sum_u W[v, u] T_u x_u``: what the gradients of
 made of. docs/method.md has the derivation.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from videogcrf_det.gcrf.band import band_cholesky, band_solve
 from videogcrf_det.gcrf.cg import IndefiniteError
-from videogcrf_det.gcrf.operator import SpatioTemporalOperator, embed
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator
 from videogcrf_det.gcrf.precision import widest
 
 # solver="auto" takes conjugate gradients to need so many iterations ...
@@ -40,7 +41,7 @@ class Factors(NamedTuple):
     """The small system, factorised for any number of solves."""
 
     root: Tensor  # R (r, V)
-    frames: Tensor  # L_v (B, V, Ds, Ds), the Cholesky factors of lam I + A_v A_v'
+    frames: Tensor  # L_v^-1 (B, V, Ds, Ds), L_v the Cholesky factors of lam I + A_v A_v'
     border: Tensor  # L_v^-1 A_v T_v' (B, V, Ds, Dt)
     reduced: Tensor  # of band_cholesky, (B, r, w+1, Dt, Dt), or of LDL', (B, r Dt, r Dt)
     pivots: Tensor | None  # of LDL', (B, r Dt)
@@ -64,12 +65,18 @@ def coupling_root(coupling: Tensor) -> Root:
     w are not coupled.
     """
     weights = coupling.detach().cpu().double()
+    return _root_of(tuple(map(tuple, weights.tolist())), torch.finfo(coupling.dtype).eps)
+
+
+@lru_cache(maxsize=128)
+def _root_of(values_of_w: tuple[tuple[float, ...], ...], eps: float) -> Root:
+    weights = torch.tensor(values_of_w, dtype=torch.double, device="cpu")
     values, vectors = torch.linalg.eigh(weights)
     largest, least = float(values.abs().max()), float(values[0])
     rounding = len(weights) * largest
     signs = None
-    if least < -rounding * torch.finfo(coupling.dtype).eps:
-        kept = values.abs() > rounding * torch.finfo(coupling.dtype).eps
+    if least < -rounding * eps:
+        kept = values.abs() > rounding * eps
         signs = values[kept].sign()
     else:
         shift = max(0.0, -least) + rounding * torch.finfo(torch.double).eps
@@ -110,7 +117,7 @@ def factorise(operator: SpatioTemporalOperator, root: Root) -> Factors:
     factors, positive = _factorise_once(operator, root)
     if positive:
         return factors
-    wide = _in_double(operator)
+    wide = in_double(operator)
     if wide.spatial.dtype != operator.spatial.dtype:
         return factorise(wide, root)
     if not operator.lam > 0:
@@ -146,26 +153,49 @@ def factorise_and_solve(
 
 def _factorise_once(operator: SpatioTemporalOperator, root: Root) -> tuple[Factors, Tensor]:
     """Factors, and whether H is positive definite; if it is not, they mean nothing."""
-    spatial, temporal, lam = operator.spatial, operator.temporal, operator.lam
-    matrix = root.matrix.to(spatial.dtype).to(spatial.device, non_blocking=True)
+    lam = operator.lam
+    frames, border, left, positive = eliminate(*operator.grams(), lam)
+    (matrix, reduced, pivots), also = reduce(left, root, lam)
+    return Factors(matrix, frames, border, reduced, pivots), positive & also
 
-    gram = spatial @ spatial.mT
-    gram.diagonal(dim1=-2, dim2=-1).add_(lam)
-    frames, info = torch.linalg.cholesky_ex(gram)
-    border = torch.linalg.solve_triangular(frames, spatial @ temporal.mT, upper=False)
-    # what eliminating the frames leaves of T_v T_v'
-    left = temporal @ temporal.mT - border.mT @ border
+
+def eliminate(
+    own: Tensor, across: Tensor, others: Tensor, lam: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What each frame brings to the small system, whatever other frames it is solved with.
+
+    Args:
+        own, across, others: what ``grams`` of the operator gives; ``own`` gets lam added.
+
+    Returns:
+        ``frames`` and ``border`` of Factors; what eliminating the frames leaves of ``T_v T_v'``
+        (B, V, Dt, Dt); whether all blocks were positive definite, a bool.
+    """
+    own.diagonal(dim1=-2, dim2=-1).add_(lam)
+    lower, info = torch.linalg.cholesky_ex(own)
+    # inverses, since there are few and products with them are much faster than to solve with them
+    identity = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
+    frames = torch.linalg.solve_triangular(lower, identity, upper=False)
+    border = frames @ across
+    positive = (info == 0).all()
+    if isinstance(lam, Tensor):
+        positive = positive & (lam > 0)
+    return frames, border, others - border.mT @ border, positive
+
+
+def reduce(
+    left: Tensor, root: Root, lam: Tensor | float
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
+    """``root``, ``reduced`` and ``pivots`` of Factors, from what eliminating the frames left, and
+    whether the rest of the small system is as positive as that of a positive definite H."""
+    matrix = root.matrix.to(left.dtype).to(left.device, non_blocking=True)
     if root.signs is None:
         reduced, positive = band_cholesky(_reduced_band(left, matrix, root.bandwidth, lam))
         pivots = None
     else:
         signs = root.signs.to(matrix.dtype).to(matrix.device, non_blocking=True)
         reduced, pivots, positive = _reduced_indefinite(left, matrix, signs, lam)
-
-    positive = (info == 0).all() & positive.all()
-    if isinstance(lam, Tensor):
-        positive = positive & (lam > 0)
-    return Factors(matrix, frames, border, reduced, pivots), positive
+    return (matrix, reduced, pivots), positive.all()
 
 
 def solve(
@@ -195,7 +225,7 @@ def _improved(
     rtol: float,
     result: DirectResult,
 ) -> DirectResult:
-    precise = _in_double(operator)
+    precise = in_double(operator)
     result = _refine(operator, precise, factors, rhs, result)
     above = result.residual > rtol
     inexact = above & (result.residual > 10 * _rounding(precise, rhs, result.solution))
@@ -232,44 +262,72 @@ def _refine(
 def _solve_once(
     operator: SpatioTemporalOperator, factors: Factors, rhs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    root, frames, border, reduced, pivots = factors
-    if root.dtype != rhs.dtype:
-        x, spatial, temporal = _solve_once(_in_double(operator), factors, rhs.to(root.dtype))
+    if factors.root.dtype != rhs.dtype:
+        wide = rhs.to(factors.root.dtype)
+        x, spatial, temporal = _solve_once(in_double(operator), factors, wide)
         return x.to(rhs.dtype), spatial.to(rhs.dtype), temporal.to(rhs.dtype)
 
-    spatial = torch.linalg.solve_triangular(frames, embed(operator.spatial, rhs), upper=False)
-    temporal = embed(operator.temporal, rhs) - border.mT @ spatial
-    mixed = torch.einsum("jv,bvdc->bjdc", root, temporal)
+    products = operator.products(rhs)
+    spatial, temporal = eliminated(factors.frames, factors.border, products)
+    temporal = solve_reduced(factors.root, factors.reduced, factors.pivots, temporal)
+    spatial = substituted(factors.frames, factors.border, spatial, temporal).mT
+    temporal = temporal.mT
+    scale = 1 / operator.lam
+    return operator.spread(rhs, spatial, temporal, beta=scale, alpha=-scale), spatial, temporal
+
+
+# The small system is solved as rows, (B, V, C, D): the layout that products come in.
+
+
+def eliminated(
+    frames: Tensor, border: Tensor, products: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The right-hand side F b with the frames eliminated, rows (B, V, C, Ds) and (B, V, C, Dt), of
+    ``products`` (B, V, D, C)."""
+    spatial = products[0].mT @ frames.mT
+    return spatial, products[1].mT - spatial @ border
+
+
+def solve_reduced(root: Tensor, reduced: Tensor, pivots: Tensor | None, temporal: Tensor) -> Tensor:
+    """``sum_u W[v, u] T_u x_u``, rows (B, V, C, Dt), for what ``eliminated`` gives."""
+    mixed = _mixed(root, temporal).mT
     if pivots is None:
         mixed = band_solve(reduced, mixed)
     else:
         solved = torch.linalg.ldl_solve(reduced, pivots, mixed.flatten(1, 2))
         mixed = solved.view(mixed.shape)
-    temporal = torch.einsum("jv,bjdc->bvdc", root, mixed)
-    spatial = torch.linalg.solve_triangular(frames.mT, spatial - border @ temporal, upper=True)
-    scale = 1 / operator.lam
-    return operator.spread(rhs, spatial, temporal, beta=scale, alpha=-scale), spatial, temporal
+    return _mixed(root.mT, mixed.mT)
+
+
+def substituted(frames: Tensor, border: Tensor, spatial: Tensor, temporal: Tensor) -> Tensor:
+    """``A_v x_v``, rows (B, V, C, Ds): ``spatial`` of ``eliminated``, ``temporal`` solved."""
+    return (spatial - temporal @ border.mT) @ frames
+
+
+def _mixed(weights: Tensor, rows: Tensor) -> Tensor:
+    """``sum_v weights[j, v] rows_v`` (B, J, C, D) for rows (B, V, C, D)."""
+    return (weights @ rows.flatten(2)).unflatten(2, rows.shape[2:])
 
 
 def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
     """``|b - H x| / |b|`` (B,) of a random combination of some columns of rhs and of x."""
-    rhs, x = _combined(rhs).to(operator.spatial), _combined(x).to(operator.spatial)
+    rhs, x = combined(rhs).to(operator.spatial), combined(x).to(operator.spatial)
     return _relative(rhs - operator.matvec(x), rhs)
 
 
 def _rounding(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
     """What a change of x in its last digit makes of that residual (B,)."""
-    rhs, x = _combined(rhs), _combined(x)
-    digit = x * _random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
+    rhs, x = combined(rhs), combined(x)
+    digit = x * random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
     return _relative(operator.matvec(digit.to(operator.spatial)), rhs)
 
 
-def _combined(columns: Tensor) -> Tensor:
+def combined(columns: Tensor) -> Tensor:
     some = columns[..., :: max(1, columns.shape[-1] // 16)]  # more would add to the rounding
-    return (_random_signs(1, some.shape[-1]).to(some) @ some.mT).mT
+    return (random_signs(1, some.shape[-1]).to(some) @ some.mT).mT
 
 
-def _random_signs(*shape: int) -> Tensor:
+def random_signs(*shape: int) -> Tensor:
     """1 and -1, the same at every call; the user's random numbers are left alone."""
     generator = torch.Generator("cpu").manual_seed(0)
     return 1 - 2 * torch.randint(2, shape, generator=generator, device="cpu")
@@ -310,7 +368,7 @@ def _reduced_indefinite(
     return factor, pivots, negative == (signs < 0).sum()
 
 
-def _in_double(operator: SpatioTemporalOperator) -> SpatioTemporalOperator:
+def in_double(operator: SpatioTemporalOperator) -> SpatioTemporalOperator:
     """H in float64, or as it is where there is none."""
     wide = widest(operator.spatial)
     spatial, temporal = operator.spatial.to(wide), operator.temporal.to(wide)

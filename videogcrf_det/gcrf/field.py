@@ -1,15 +1,17 @@
 """What all random fields have in common: scalars, couplings of frames, and clips to infer on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.graph import temporal_coupling
 from videogcrf_det.gcrf.inference import SOLVERS
+from videogcrf_det.gcrf.windows import average_windows
 
 
 class RandomField(nn.Module):
@@ -104,9 +106,59 @@ class RandomField(nn.Module):
         unary = at_least_float32(unary)
         if not self.coupled:
             return self._alone(unary, embeddings)
-        clips = zip(*(_split(part, lengths) for part in (unary, *embeddings)), strict=True)
-        solved = [self._solve(*parts).flatten(0, 1) for parts in clips]
-        return solved[0] if len(solved) == 1 else torch.cat(solved)
+        parts = unary, *embeddings
+        clips: Any
+        if len(set(lengths)) == 1:
+            clips = [None if p is None else p.unflatten(0, (-1, lengths[0])) for p in parts]
+            return self._solve(*clips).flatten(0, 1)
+        pieces = [None if part is None else part.split(list(lengths)) for part in parts]
+        solved: dict[int, Tensor] = {}
+        for length in dict.fromkeys(lengths):  # clips of one length together
+            of_length = [i for i, other in enumerate(lengths) if other == length]
+            clips = [p if p is None else torch.stack([p[i] for i in of_length]) for p in pieces]
+            solved |= zip(of_length, self._solve(*clips).unbind(), strict=True)
+        return torch.cat([solved[i] for i in range(len(lengths))])
+
+    def infer_video(
+        self, frames: Iterable[tuple[Tensor, Embeddings]], length: int, step: int = 1
+    ) -> Iterator[Tensor]:
+        """The smoothed unaries of a video of any length, frame by frame: the means of ``infer``
+        over the windows that a frame is in.
+
+        Args:
+            frames: unary (1, C, h, w) and embeddings of each frame. They may differ in size.
+            length, step: see average_windows.
+
+        Yields:
+            (1, C, h, w), in float32, or a tensor that can be viewed as that.
+        """
+        shared = (self.share(*frame) for frame in frames)
+        for frame, mean in average_windows(shared, self.couple, length, step):
+            yield self.smoothed(frame, mean)
+
+    def share(self, unary: Tensor, embeddings: Embeddings) -> Any:
+        """What can be made of a frame once for all windows that it is in."""
+        return at_least_float32(unary), embeddings
+
+    def couple(self, window: Sequence[Any]) -> Sequence[Tensor]:
+        """For each frame of a window, of which ``share`` made something, a tensor of which the mean
+        over windows is to be taken."""
+        unaries = [unary for unary, _ in window]
+        sizes = [unary.shape[2:] for unary in unaries]
+        parts = zip(*(embeddings for _, embeddings in window), strict=True)
+        joined = [
+            None
+            if part[0] is None
+            else _padded([e.unflatten(2, (-1, *s)) for e, s in zip(part, sizes, strict=True)])
+            for part in parts
+        ]
+        embeddings = Embeddings(*(e if e is None else e.flatten(2) for e in joined))
+        found = self.infer(_padded(unaries), embeddings, [len(window)])
+        return [found[i : i + 1, :, :height, :width] for i, (height, width) in enumerate(sizes)]
+
+    def smoothed(self, shared: Any, mean: Tensor) -> Tensor:
+        """The smoothed unary of a frame, from what ``share`` made and that mean."""
+        return mean
 
     def _alone(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
         """``infer`` without any exchange."""
@@ -147,11 +199,7 @@ def root_of_positions(valid: Tensor) -> Tensor:
     return valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
 
 
-def _split(values: Tensor | None, lengths: Sequence[int]) -> list[Any]:
-    """Batches (B, V, ...) of clips of one length: all at once where their lengths are equal."""
-    equal = len(set(lengths)) == 1
-    if values is None:
-        return [None] * (1 if equal else len(lengths))
-    if equal:
-        return [values.unflatten(0, (-1, lengths[0]))]
-    return [clip[None] for clip in values.split(list(lengths))]
+def _padded(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (1, ..., h, w) as one batch (V, ..., H, W), padded to the largest."""
+    height, width = (max(m.shape[dim] for m in maps) for dim in (-2, -1))
+    return torch.cat([F.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2])) for m in maps])

@@ -49,7 +49,9 @@ def temporal_coupling(
         raise ValueError(f"unknown self_coupling {self_coupling!r}: use psd or zero")
     if isinstance(distance_decay, Tensor):
         distance_decay = distance_decay.cpu()
-    if distance_decay is not None and not distance_decay > 0:
+    traced = hasattr(torch.library, "custom_op") and torch.compiler.is_compiling()  # torch >= 2.4
+    looked_at = not (traced and isinstance(distance_decay, Tensor))
+    if distance_decay is not None and looked_at and not distance_decay > 0:
         raise ValueError(f"distance_decay must be above 0 frames, got {distance_decay}")
 
     frame = torch.arange(num_frames, device="cpu")

@@ -29,7 +29,6 @@ class ConvergenceWarning(UserWarning):
     """A system was not solved to the tolerance asked for."""
 
 
-@torch.compiler.disable
 def gcrf_inference(
     unary: Tensor,
     spatial: Tensor | None,
@@ -54,6 +53,7 @@ def gcrf_inference(
     There is no second derivative. Half-precision inputs are solved in float32, under autocast too.
 
     A unary whose columns are contiguous (``features.flatten(-2).mT``) is taken without a copy.
+    In torch.compile and torch.export it is one operator; values are looked at when that is run.
 
     Args:
         unary: b (B, V, N, C).
@@ -79,6 +79,28 @@ def gcrf_inference(
     """
     if temporal is None or coupling is None:
         temporal = coupling = None
+    options: dict[str, Any] = {"solver": solver, "rtol": rtol, "max_iters": max_iters}
+    if hasattr(torch.library, "custom_op") and torch.compiler.is_compiling():  # see compiled.py
+        lam = torch.as_tensor(lam, dtype=torch.promote_types(unary.dtype, torch.float32))
+        rows = unary.mT.contiguous()
+        operator = torch.ops.videogcrf.inference
+        return operator(rows, spatial, temporal, coupling, lam, *options.values()).mT
+    return infer(unary, spatial, temporal, coupling, lam, **options)
+
+
+@torch.compiler.disable
+def infer(
+    unary: Tensor,
+    spatial: Tensor | None,
+    temporal: Tensor | None,
+    coupling: Tensor | None,
+    lam: Tensor | float,
+    *,
+    solver: str,
+    rtol: float,
+    max_iters: int,
+) -> Tensor:
+    """``gcrf_inference`` as it is run."""
     _check(unary, spatial, temporal, coupling, lam, solver)
     dtype = torch.promote_types(unary.dtype, torch.float32)
     # a number stays on the CPU, and so does W: what is decided from them is decided there
@@ -87,7 +109,7 @@ def gcrf_inference(
     others = [t if t is None else t.to(dtype) for t in (spatial, temporal, coupling)]
     with full_precision(unary.device):
         rows = unary.to(dtype).mT.contiguous()
-        x = _Inference.apply(rows, *others, lam, solver, rtol, max_iters).mT
+        x = Inference.apply(rows, *others, lam, solver, rtol, max_iters).mT
     return x.to(unary.dtype)
 
 
@@ -104,7 +126,7 @@ def counted_iterations(counts: list[int]) -> Iterator[None]:
         _counts.remove(counts)
 
 
-class _Inference(torch.autograd.Function):
+class Inference(torch.autograd.Function):
     """Unaries and results as rows (B, V, C, N), the layout of feature maps."""
 
     @staticmethod
@@ -129,10 +151,15 @@ class _Inference(torch.autograd.Function):
                         "the solution overflows: the embeddings or the unaries are huge"
                     )
             else:
+                operator.stack(unary.shape[2])
                 factors, direct = factorise_and_solve(operator, root, unary.mT, rtol)
                 x, ax, tx = _checked(direct, rtol)
+        stacked = operator.stack(unary.shape[2])
+        if stacked is not None:  # in place of its parts
+            ctx.sizes = [e if e is None else e.shape[2] for e in (spatial, temporal)]
+            spatial = temporal = None
         # everything, to be dropped and made again by torch.utils.checkpoint
-        inputs = (spatial, temporal, coupling, lam)
+        inputs = (stacked, spatial, temporal, coupling, lam)
         ctx.save_for_backward(*inputs, x, ax, tx, *(factors or ()))
         ctx.rtol, ctx.max_iters = rtol, max_iters
         return x.mT
@@ -140,8 +167,12 @@ class _Inference(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        spatial, temporal, coupling, lam, x, ax, tx, *rest = ctx.saved_tensors
-        operator = SpatioTemporalOperator(spatial, temporal, coupling, lam)
+        stacked, spatial, temporal, coupling, lam, x, ax, tx, *rest = ctx.saved_tensors
+        if stacked is not None:
+            top, bottom = ctx.sizes
+            spatial = None if top is None else stacked[:, :, :top]
+            temporal = None if bottom is None else stacked[:, :, stacked.shape[2] - bottom :]
+        operator = SpatioTemporalOperator(spatial, temporal, coupling, lam, stacked)
         factors = Factors(*rest) if rest else None
         needs = ctx.needs_input_grad
         with full_precision(grad.device):

@@ -5,6 +5,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+# With fewer columns a product with the embeddings waits for memory, and a copy of them takes longer
+# than it saves; so it does with all on a CPU that are not used twice.
+FEW_COLUMNS = 12
+# Rows of a Gram matrix that are made at a time, on a CPU; what the others have in common with them
+# is made once.
+GRAM_ROWS = 64
+
 
 class SpatioTemporalOperator:
     """H for a batch of clips, applied in O(V N D) a column.
@@ -24,6 +31,7 @@ class SpatioTemporalOperator:
         coupling: W (V, V), symmetric; None if and only if ``temporal`` is None. Best on the CPU,
             where it is looked at; it is copied to where the embeddings are.
         lam: lam, a scalar. A tensor on a GPU is not read.
+        stacked: A on top of T (B, V, Ds + Dt, N), where that is known already.
 
     Attributes:
         weights: W on the CPU, without gradients.
@@ -35,6 +43,7 @@ class SpatioTemporalOperator:
         temporal: Tensor | None,
         coupling: Tensor | None,
         lam: Tensor | float,
+        stacked: Tensor | None = None,
     ) -> None:
         given = temporal if spatial is None else spatial
         if given is None:
@@ -49,21 +58,37 @@ class SpatioTemporalOperator:
         if isinstance(lam, Tensor) and lam.device.type == "cpu":
             lam = lam.item()
         self.lam = lam
+        self._stacked = stacked
 
     def matvec(self, p: Tensor) -> Tensor:
         """H p for p (B, V, N, C)."""
         return self.spread(p, *self.project(p), beta=self.lam)
 
+    def stack(self, columns: int) -> Tensor | None:
+        """A on top of T (B, V, Ds + Dt, N), made at the first call; None where that does not pay
+        for products with so many columns."""
+        if self._stacked is None and (columns >= FEW_COLUMNS or self.spatial.device.type != "cpu"):
+            self._stacked = torch.cat([self.spatial, self.temporal], dim=2)
+        return self._stacked
+
+    def products(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """``A_v p_v`` (B, V, Ds, C) and ``T_v p_v`` (B, V, Dt, C)."""
+        stacked = self.stack(p.shape[-1])
+        if stacked is None:
+            return embed(self.spatial, p), embed(self.temporal, p)
+        spatial, temporal = embed(stacked, p).tensor_split([self.spatial.shape[2]], dim=2)
+        return spatial, temporal
+
     def project(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """``A_v p_v`` (B, V, Ds, C) and ``sum_u W[v, u] T_u p_u`` (B, V, Dt, C)."""
-        projected = embed(self.temporal, p)
+        spatial, projected = self.products(p)
         if self._uniform_weight is None:
             mixed = torch.einsum("vu,budc->bvdc", self.coupling, projected)
         else:
             total = projected.sum(dim=1, keepdim=True)
             own = (self.coupling.diagonal() - self._uniform_weight)[:, None, None]
             mixed = self._uniform_weight * total + own * projected
-        return embed(self.spatial, p), mixed
+        return spatial, mixed
 
     def spread(
         self,
@@ -79,13 +104,25 @@ class SpatioTemporalOperator:
             p, beta = p * beta, 1
         if isinstance(alpha, Tensor):
             spatial, temporal, alpha = spatial * alpha, temporal * alpha, 1
-        terms = [
-            (y.mT.flatten(0, 1), embedding.flatten(0, 1))
-            for y, embedding in ((spatial, self.spatial), (temporal, self.temporal))
-        ]
-        rows = torch.baddbmm(p.mT.flatten(0, 1), *terms[0], beta=beta, alpha=alpha)
-        rows.baddbmm_(*terms[1], alpha=alpha)
+        stacked = self.stack(p.shape[-1])
+        if stacked is None:
+            terms = [(spatial, self.spatial), (temporal, self.temporal)]
+        else:
+            terms = [(torch.cat([spatial.mT, temporal.mT], dim=3).mT, stacked)]
+        rows = p.mT.flatten(0, 1)
+        for number, (y, embedding) in enumerate(terms):
+            add = rows.baddbmm_ if number else rows.baddbmm
+            rows = add(
+                y.mT.flatten(0, 1), embedding.flatten(0, 1), beta=1 if number else beta, alpha=alpha
+            )
         return rows.view(p.mT.shape).mT
+
+    def grams(self) -> tuple[Tensor, Tensor, Tensor]:
+        """``A_v A_v'`` (B, V, Ds, Ds), ``A_v T_v'`` (B, V, Ds, Dt), ``T_v T_v'`` (B, V, Dt, Dt)."""
+        if self._stacked is None:
+            return gram(self.spatial), self.spatial @ self.temporal.mT, gram(self.temporal)
+        both, size = gram(self._stacked), self.spatial.shape[2]
+        return both[..., :size, :size], both[..., :size, size:], both[..., size:, size:]
 
     @cached_property
     def _uniform_weight(self) -> float | None:
@@ -112,3 +149,18 @@ def embed(embedding: Tensor, p: Tensor) -> Tensor:
     With p on the left: for few columns, on a CPU, several times faster than ``embedding @ p``.
     """
     return (p.mT @ embedding.mT).mT
+
+
+def gram(embedding: Tensor) -> Tensor:
+    """``E_v E_v'`` (B, V, D, D) for E (B, V, D, N): a single product on a GPU. On a CPU, where the
+    time is that of multiplications, what is symmetric is not made twice."""
+    dim = embedding.shape[2]
+    if embedding.device.type != "cpu" or dim <= GRAM_ROWS:
+        return embedding @ embedding.mT
+    product = embedding.new_empty(*embedding.shape[:2], dim, dim)
+    for start in range(0, dim, GRAM_ROWS):
+        end = start + GRAM_ROWS
+        rows = embedding[:, :, start:end] @ embedding[:, :, start:].mT
+        product[:, :, start:end, start:] = rows
+        product[:, :, end:, start:end] = rows[..., GRAM_ROWS:].mT
+    return product

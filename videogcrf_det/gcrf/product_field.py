@@ -1,6 +1,7 @@
 """The paper's random field: pairwise terms are products."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from videogcrf_det.gcrf.embedding import EmbeddingBranch, Embeddings
 from videogcrf_det.gcrf.field import RandomField, at_least_float32, normalised, root_of_positions
 from videogcrf_det.gcrf.inference import gcrf_inference
+from videogcrf_det.gcrf.operator import SpatioTemporalOperator
+from videogcrf_det.gcrf.shared import SharedFrame, couple
 
 COMMON_NORM = 2.0  # of what embeddings of labels have in common at first, times sqrt(P)
 
@@ -92,6 +95,29 @@ class ProductField(RandomField):
         parts = [part for part in embeddings if part is not None]
         own = torch.cat(parts, 1).square().sum(1, keepdim=True)
         return (self._rows(unary) * (self.lam / (self.lam + own))).view_as(unary)
+
+    # as solvers decide by values, these are not for torch.compile to trace
+
+    @torch.compiler.disable
+    def share(self, unary: Tensor, embeddings: Embeddings) -> Any:
+        """See RandomField; the direct solver shares nearly all of its work."""
+        if self.solver == "cg" or not self.coupled:
+            return super().share(unary, embeddings)
+        rows = at_least_float32(self._rows(unary))[None].mT
+        spatial, temporal = (part if part is None else part[None] for part in embeddings[:2])
+        return SharedFrame(rows, SpatioTemporalOperator(spatial, temporal, None, self.lam))
+
+    @torch.compiler.disable
+    def couple(self, window: Sequence[Any]) -> Sequence[Tensor]:
+        """See RandomField."""
+        if not isinstance(window[0], SharedFrame):
+            return super().couple(window)
+        return couple(window, self.coupling(len(window)), self.rtol)
+
+    @torch.compiler.disable
+    def smoothed(self, shared: Any, mean: Tensor) -> Tensor:
+        """See RandomField."""
+        return self.lam * shared.solution(mean).mT if isinstance(shared, SharedFrame) else mean
 
     def _solve(
         self,

@@ -1,10 +1,10 @@
 """Mask R-CNN on clips: which frames belong together, and how large they are, reach the backbone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import Embeddings, average_windows
+from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
 
@@ -26,8 +27,7 @@ class _FrameFeatures(NamedTuple):
     frame: Frame
     images: ImageList  # of this frame alone
     features: dict[str, Tensor]
-    # maps (1, D, h, w), the parts of Embeddings, for each feature that is coupled
-    embeddings: dict[str, list[Tensor | None]]
+    embeddings: dict[str, Embeddings]  # for each feature that is coupled
 
 
 @META_ARCH_REGISTRY.register()
@@ -145,7 +145,11 @@ class ClipRCNN(GeneralizedRCNN):
         if not isinstance(self.backbone, VideoGCRFBackbone):
             return _FrameFeatures(frame, images, self.backbone(images.tensor), {})
         features = self.backbone.bottom_up(images.tensor)
-        embeddings = self.backbone.embeddings(features, images.image_sizes)
+        embeddings = {}
+        for name, layer in self.backbone.gcrf.items():
+            assert isinstance(layer, VideoGCRF)
+            cells = self.backbone.cells(name, images.image_sizes)
+            embeddings[name] = layer.embeddings(features[name], cells)
         return _FrameFeatures(frame, images, features, embeddings)
 
     def _coupled(self, described: Iterator[_FrameFeatures]) -> Iterator[_FrameFeatures]:
@@ -155,40 +159,19 @@ class ClipRCNN(GeneralizedRCNN):
         """
         gcrf = self.backbone.gcrf
 
-        def couple(window: list[_FrameFeatures]) -> list[Tensor]:
-            smoothed = {}
-            for name, layer in gcrf.items():
-                parts = zip(*(item.embeddings[name] for item in window), strict=True)
-                embeddings = Embeddings(
-                    *(None if maps[0] is None else _stack(maps).flatten(2) for maps in parts)
-                )
-                unary = _stack([item.features[name] for item in window])
-                smoothed[name] = layer.field.infer(unary, embeddings, [len(window)])
-            # all levels of a frame as one vector, without what stacking padded
-            return [
-                torch.cat([_crop_like(smoothed[n][i], item.features[n]).flatten() for n in gcrf])
-                for i, item in enumerate(window)
-            ]
+        def infer(frames: Iterator[_FrameFeatures], name: str) -> Iterator[Tensor]:
+            parts = ((frame.features[name], frame.embeddings[name]) for frame in frames)
+            yield from gcrf[name].field.infer_video(parts, self.num_frames, self.window_step)
 
-        for item, vector in average_windows(described, couple, self.num_frames, self.window_step):
+        levels = [partial(infer, name=name) for name in gcrf]
+        for item, smoothed in in_step(described, levels):
             features = dict(item.features)
-            parts = vector.split([features[name].numel() for name in gcrf])
-            for (name, layer), part in zip(gcrf.items(), parts, strict=True):
-                smoothed = part.view_as(features[name])
+            for (name, layer), found in zip(gcrf.items(), smoothed, strict=True):
                 cells = self.backbone.cells(name, item.images.image_sizes)
-                features[name] = layer.fuse(features[name], smoothed, cells)
+                found = found.view_as(features[name])
+                features[name] = layer.fuse(features[name], found, cells)
             yield item._replace(features=features)
 
 
 def _frames_of(clip: dict[str, Any]) -> list[Frame]:
     return list(clip["frames"]) if "frames" in clip else [clip]
-
-
-def _stack(maps: Sequence[Tensor]) -> Tensor:
-    """Stack feature maps (1, C, h, w) of a window to (V, C, H, W), padded to the largest."""
-    height, width = (max(m.shape[dim] for m in maps) for dim in (2, 3))
-    return torch.cat([F.pad(m, (0, width - m.shape[3], 0, height - m.shape[2])) for m in maps])
-
-
-def _crop_like(padded: Tensor, like: Tensor) -> Tensor:
-    return padded[:, : like.shape[2], : like.shape[3]]

@@ -73,9 +73,21 @@ def lies_on_regions(boxes: Boxes, regions: BitMasks) -> Tensor:
         (n,) bool.
     """
     covered = covered_area(boxes.tensor, regions.tensor.any(0))
-    extents = regions.get_bounding_boxes().to(boxes.device)
-    is_detection = (pairwise_iou(extents, boxes) > MOST).any(0)
+    is_detection = (pairwise_iou(_extents(regions.tensor), boxes) > MOST).any(0)
     return (covered > MOST * boxes.area()) | is_detection
+
+
+def _extents(masks: Tensor) -> Boxes:
+    """Bounding boxes of masks (R, H, W), none of them empty.
+
+    BitMasks.get_bounding_boxes reads the corners of each mask back from a GPU; nothing is here.
+    """
+    corners: list[Tensor] = []
+    for dim in (1, 2):
+        used = masks.any(dim).int()  # (R, W) or (R, H)
+        corners += [used.argmax(1), used.shape[1] - used.flip(1).argmax(1)]
+    left, right, top, bottom = corners
+    return Boxes(torch.stack([left, top, right, bottom], 1).float())
 
 
 def _regions(instances: Instances) -> BitMasks | None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from videogcrf_det.config import check_windows, gcrf_options, wrong_options_named
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import Embeddings, VideoGCRF, average_windows
+from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.dense_crf import DenseCRF
@@ -318,9 +318,13 @@ class VideoSegmentor(nn.Module):
         if self.phase == "unary":
             yield from (item.in_pixels(item.unary) for item in terms)
             return
-        windows = average_windows(terms, self.smooth, self.num_frames, self.window_step)
-        for item, smoothed in windows:
-            yield item.in_pixels(self.fuse(item, smoothed))
+        for item, (smoothed,) in in_step(terms, [self._smoothed]):
+            yield item.in_pixels(self.fuse(item, smoothed.view_as(item.unary)))
+
+    def _smoothed(self, frames: Iterator[FrameTerms]) -> Iterator[Tensor]:
+        """``lam x`` of frames, the mean over windows."""
+        parts = ((terms.unary, terms.embeddings) for terms in frames)
+        return self.crf.field.infer_video(parts, self.num_frames, self.window_step)
 
     def smooth(self, window: Sequence[FrameTerms]) -> tuple[Tensor, ...]:
         """``lam x`` (1, L, h, w) for each of the frames of a window, of which there are V."""
