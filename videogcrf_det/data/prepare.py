@@ -156,8 +156,8 @@ def prepare_davis_person(
         ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
             sequences without one have no such region.
         first: take so many frames of each sequence; None: all.
-        output: file to write; root/annotations/davis_person_<split>.json by default, with
-            ``all_objects`` davis_2016_objects_<split>.json, with ``first`` ..._<split>_<first>.json.
+        output: file to write; by default root/annotations/davis_person_<split>.json, or with
+            ``all_objects`` davis_2016_objects_<split>.json; ``first`` is appended to the name.
 
     Raises:
         InputError: naming everything that is wrong with the data. Nothing is written then.
@@ -185,8 +185,8 @@ def prepare_davis_person(
     instances = sum(1 - annotation["iscrowd"] for annotation in content["annotations"])
     if not instances and not problems:
         problems.add(
-            f"there is no {subset.category} to be seen in {folder.images()}: {len(without_person)} of "
-            f"{len(names)} sequences have none by {folder.semantics}, {len(missing)} have no "
+            f"there is no {subset.category} to be seen in {folder.images()}: "
+            f"{len(without_person)} of {len(names)} sequences have none by {folder.semantics}, {len(missing)} have no "
             "folder of frames"
         )
     problems.raise_any()
