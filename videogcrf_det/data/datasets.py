@@ -20,7 +20,8 @@ from videogcrf_det.errors import InputError
 
 logger = logging.getLogger("detectron2.data")  # so that log.txt has it
 
-HARD = ("degraded",)  # kinds of copies that tools/degrade_dataset.py makes
+# kinds of copies that tools/degrade_dataset.py makes
+COPIES = ("degraded", "low_rate", "lost_packets", "wet_lens")
 
 KEPT = ("iscrowd", "bbox", "category_id", "segmentation", "track_id")  # of an annotation
 
@@ -172,7 +173,7 @@ def _builtin() -> Iterator[tuple[str, str, str]]:
         yield f"mini_davis_degraded_person_{split}", "mini_davis_degraded", "person"
     for split in ["train", "val", "val_30"]:  # the first 30 frames of each sequence
         yield f"davis_2016_objects_{split}", "DAVIS", "object"
-        for kind in HARD:
+        for kind in COPIES:
             yield f"{kind}_davis_2016_objects_{split}", f"DAVIS_2016_{kind}", "object"
 
 

@@ -186,8 +186,8 @@ def prepare_davis_person(
     if not instances and not problems:
         problems.add(
             f"there is no {subset.category} to be seen in {folder.images()}: "
-            f"{len(without_person)} of {len(names)} sequences have none by {folder.semantics}, {len(missing)} have no "
-            "folder of frames"
+            f"{len(without_person)} of {len(names)} sequences have none by {folder.semantics}, "
+            f"{len(missing)} have no folder of frames"
         )
     problems.raise_any()
     _write(target, content)
