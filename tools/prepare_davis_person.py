@@ -62,10 +62,19 @@ def main() -> None:
     )
     parser.add_argument("--first", type=int, metavar="N", help="frames of each sequence to take")
     parser.add_argument(
+        "--label-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="keep the labels of one frame in N; the others are context in training, and are left "
+        "out of evaluation",
+    )
+    parser.add_argument(
         "--output",
         metavar="FILE",
         help="file to write (default: ROOT/annotations/davis_person_SPLIT.json, with --all-objects "
-        "davis_2016_objects_SPLIT.json, with --first N ..._SPLIT_N.json)",
+        "davis_2016_objects_SPLIT.json, with --first and --label-every N "
+        "..._SPLIT_N_every_N.json)",
     )
     args = parser.parse_args()
 
@@ -80,6 +89,7 @@ def main() -> None:
         ignore_masks=args.ignore_masks,
         all_objects=args.all_objects,
         first=args.first,
+        every=args.label_every,
         output=args.output,
     )
     print(summary)

@@ -185,6 +185,17 @@ def test_the_first_frames_of_every_sequence(davis):
         prepare_davis_person(davis, "train", first=0)
 
 
+def test_labels_of_one_frame_in_so_many(davis):
+    summary = prepare_davis_person(davis, "train", every=2)
+    assert summary.output.name == "davis_person_train_every_2.json"
+    content = json.loads(summary.output.read_text())
+    assert [image.get("annotated", True) for image in content["images"]] == [True, False, True]
+    assert set(decoded(content)) == {(1, 1, 0), (1, 2, 0)}
+    assert summary.instances == 2
+    with pytest.raises(InputError, match="--label-every is 0: give a number of frames"):
+        prepare_davis_person(davis, "train", every=0)
+
+
 @pytest.mark.parametrize(("split", "counts"), [("train", (30, 2079)), ("val", (20, 1376))])
 def test_the_sequences_of_davis_2016(split, counts):
     frames_of = davis_sequences(split, OBJECTS)

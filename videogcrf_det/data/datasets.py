@@ -16,6 +16,7 @@ from detectron2.structures import BoxMode
 
 from videogcrf_det.data.annotations import read_annotations
 from videogcrf_det.data.clips import mix_videos
+from videogcrf_det.data.few_labels import is_annotated
 from videogcrf_det.errors import InputError
 
 logger = logging.getLogger("detectron2.data")  # so that log.txt has it
@@ -44,6 +45,7 @@ def load_video_coco_json(
     Returns:
         One dict per frame, sorted by video and frame, with the standard keys and ``video_id``,
         ``frame_id``, ``video_name``; its annotations have ``track_id`` where the file has it.
+        Frames that are context only have ``annotated: False`` (few_labels.py).
         Images without ``video_id`` come last, in the order of their ids, without these keys.
 
     Raises:
@@ -75,6 +77,7 @@ def load_video_coco_json(
             "width": image["width"],
             "image_id": image["id"],
             "annotations": by_image[image["id"]],
+            **({} if is_annotated(image) else {"annotated": False}),
             **keys.get(image["id"], {}),
         }
         for image in sorted(content["images"], key=itemgetter("id"))
@@ -171,6 +174,8 @@ def _builtin() -> Iterator[tuple[str, str, str]]:
         yield f"degraded_davis_person_{split}", "DAVIS_degraded", "person"
         yield f"mini_davis_person_{split}", "mini_davis", "person"
         yield f"mini_davis_degraded_person_{split}", "mini_davis_degraded", "person"
+    for every in (5, 10):  # labels of one frame in so many
+        yield f"davis_2016_objects_train_every_{every}", "DAVIS", "object"
     for split in ["train", "val", "val_30"]:  # the first 30 frames of each sequence
         yield f"davis_2016_objects_{split}", "DAVIS", "object"
         for kind in COPIES:

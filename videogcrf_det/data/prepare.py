@@ -16,6 +16,7 @@ from videogcrf_det.data.davis_folder import (
     read_semantics,
     read_sequence,
 )
+from videogcrf_det.data.few_labels import label_every
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress
@@ -30,8 +31,12 @@ class Subset:
     year: str  # folder of lists below ImageSets
     category: str
 
-    def file_name(self, split: str, first: int | None = None, suffix: str = "json") -> str:
-        return f"{self.name}_{split}{'' if first is None else f'_{first}'}.{suffix}"
+    def file_name(
+        self, split: str, first: int | None = None, every: int = 1, suffix: str = "json"
+    ) -> str:
+        """What a file is called that has the first frames of videos, one in so many labelled."""
+        part = "" if first is None else f"_{first}"
+        return f"{self.name}_{split}{part}{f'_every_{every}' if every > 1 else ''}.{suffix}"
 
 
 PERSONS = Subset("DAVIS-Person", "davis_person", "2017", PERSON)
@@ -134,6 +139,7 @@ def prepare_davis_person(
     ignore_masks: str | os.PathLike[str] | None = None,
     all_objects: bool = False,
     first: int | None = None,
+    every: int = 1,
     output: str | os.PathLike[str] | None = None,
 ) -> Summary:
     """Write the persons of a folder in the layout of DAVIS as COCO instances.
@@ -156,8 +162,9 @@ def prepare_davis_person(
         ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
             sequences without one have no such region.
         first: take so many frames of each sequence; None: all.
+        every: keep the labels of one frame in so many; the others are context (few_labels.py).
         output: file to write; by default root/annotations/davis_person_<split>.json, or with
-            ``all_objects`` davis_2016_objects_<split>.json; ``first`` is appended to the name.
+            ``all_objects`` davis_2016_objects_<split>.json, with the numbers above at the end.
 
     Raises:
         InputError: naming everything that is wrong with the data. Nothing is written then.
@@ -170,7 +177,7 @@ def prepare_davis_person(
         raise InputError(f"--first is {first}: give a number of frames, 1 or more")
     if all_objects and semantics is not None:
         raise InputError("--all-objects takes objects of all categories: leave out --semantics")
-    target = root / "annotations" / subset.file_name(split, first)
+    target = root / "annotations" / subset.file_name(split, first, every)
     target = target if output is None else Path(output)
     if target.resolve() == _semantics_file(root, semantics).resolve():
         raise InputError(f"--output {target} would replace --semantics: name another file")
@@ -182,6 +189,8 @@ def prepare_davis_person(
     videos, without_person, missing = _read_videos(folder, names, problems)
     videos = {name: frames[:first] for name, frames in videos.items()}
     content = _to_coco(videos, f"{subset.category}s of {split}, {resolution}", subset.category)
+    labelled = label_every(content["images"], content["annotations"], every)
+    content["images"], content["annotations"] = labelled
     instances = sum(1 - annotation["iscrowd"] for annotation in content["annotations"])
     if not instances and not problems:
         problems.add(

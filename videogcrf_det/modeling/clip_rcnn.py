@@ -86,7 +86,7 @@ class ClipRCNN(GeneralizedRCNN):
             batched_inputs: clips, each a dict with ``"frames"``: an iterable of dicts as
                 GeneralizedRCNN takes them (``image`` (3, H, W), ``height``, ``width``,
                 ``instances`` in training), in temporal order. Clips may differ in length, frames in
-                size.
+                size. A frame with ``annotated: False`` is in no loss.
 
         Returns:
             In training a dict of losses over all frames. In inference one entry per clip: a list
@@ -108,16 +108,24 @@ class ClipRCNN(GeneralizedRCNN):
         return results
 
     def losses(self, clips: list[list[Frame]]) -> dict[str, Tensor]:
-        """Losses of the detector over the frames of all clips."""
+        """Losses of the detector over the annotated frames of all clips.
+
+        The others (``annotated: False``, see data/few_labels.py) are seen by the backbone alone.
+        """
         frames = [frame for clip in clips for frame in clip]
         images = self.preprocess_image(frames)
-        gt_instances = [frame["instances"].to(self.device) for frame in frames]
-
         if isinstance(self.backbone, VideoGCRFBackbone):
             lengths = [len(clip) for clip in clips]
             features = self.backbone(images.tensor, lengths, images.image_sizes)
         else:
             features = self.backbone(images.tensor)
+        annotated = [index for index, frame in enumerate(frames) if frame.get("annotated", True)]
+        if len(annotated) < len(frames):
+            frames = [frames[index] for index in annotated]
+            sizes = [images.image_sizes[index] for index in annotated]
+            images = ImageList(images.tensor[annotated], sizes)
+            features = {name: maps[annotated] for name, maps in features.items()}
+        gt_instances = [frame["instances"].to(self.device) for frame in frames]
         proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
         _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:

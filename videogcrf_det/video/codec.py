@@ -43,11 +43,12 @@ def recode(
     packets: list[av.Packet] = []
     for number, frame in enumerate(frames):
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even, np.uint8), format="rgb24")
         picture.pts = number
         packets += encoder.encode(picture)
     packets += encoder.encode()
     decoder = av.CodecContext.create(encoder.codec.canonical_name, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
     decoder.extradata = encoder.extradata
     decoder.thread_count = 1
     shown: dict[int, Image] = {}
