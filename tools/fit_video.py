@@ -57,6 +57,11 @@ def argument_parser() -> argparse.ArgumentParser:
         "--motion", action="store_true", help="follow the optical flow from frame to frame"
     )
     parser.add_argument(
+        "--refine",
+        action="store_true",
+        help="change features before they are coupled, for footage that is bad throughout",
+    )
+    parser.add_argument(
         "--evaluate", action="store_true", help="evaluate on DATASETS.TEST, with the fields"
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted fit")
@@ -73,7 +78,13 @@ def main() -> None:
 
     args = argument_parser().parse_args()
     minutes = 5.0 if args.iterations is None and args.minutes is None else args.minutes
-    options = FitOptions(args.iterations, minutes, objective=args.objective, motion=args.motion)
+    options = FitOptions(
+        args.iterations,
+        minutes,
+        objective=args.objective,
+        motion=args.motion,
+        refine=args.refine,
+    )
     detector = load_detector(args.config_file, args.weights, args.opts)
     output = args.output or detector.default_output
     if args.moving_average is not None:

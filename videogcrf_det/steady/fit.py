@@ -4,13 +4,13 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from videogcrf_det.errors import InputError
@@ -22,13 +22,21 @@ from videogcrf_det.steady.clips import Clips, read_clip
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.heads import head_loss
-from videogcrf_det.steady.objective import ClipReader, SpoiltClip, errors, feature_loss
+from videogcrf_det.steady.objective import (
+    THROUGHOUT,
+    ClipReader,
+    SpoiltClip,
+    errors,
+    feature_loss,
+)
 from videogcrf_det.steady.stream import steady_clip
 
 OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
 CHECKS = 5  # looks at held-out clips, spread over the budget
 PATIENCE = 2  # of them without a gain, before it stops
+REFINED = 32  # channels of refinements
+REFINED_RATE = 0.1  # of the rate: a weight is one of thousands that a value is summed over
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class FitOptions:
         rate: the highest learning rate.
         objective: one of OBJECTIVES: what is compared with that of clear frames.
         motion: link along optical flow, not the same places.
+        refine: change features before they are coupled, and spoil half of the clips throughout.
     """
 
     iterations: int | None = None
@@ -49,6 +58,7 @@ class FitOptions:
     rate: float = 1e-2
     objective: str = "features"
     motion: bool = False
+    refine: bool = False
 
     def __post_init__(self) -> None:
         given = [value for value in (self.iterations, self.minutes) if value is not None]
@@ -72,6 +82,8 @@ class Restored:
         spoilt: of spoilt frames, as they are seen; ``smoothed``: after the fields, given the whole
             clip; ``past``: given the frames up to each alone.
         clear, clear_past: the change of clear frames, likewise.
+        throughout: of clips that are spoilt in all frames, as they are seen and after the fields;
+            empty without refinements, which are made for these.
     """
 
     spoilt: dict[str, float]
@@ -79,11 +91,12 @@ class Restored:
     past: dict[str, float]
     clear: dict[str, float]
     clear_past: dict[str, float]
+    throughout: tuple[dict[str, float], dict[str, float]] = field(default_factory=lambda: ({}, {}))
 
     @property
     def loss(self) -> float:
         """What decides when to stop: the mean over levels, spoilt and clear frames alike."""
-        kinds = (self.smoothed, self.past, self.clear, self.clear_past)
+        kinds = (self.smoothed, self.past, self.clear, self.clear_past, self.throughout[1])
         return float(np.mean([value for kind in kinds for value in kind.values()]))
 
 
@@ -111,11 +124,16 @@ class Fitter:
         self.seed = detector.seed
         torch.manual_seed(self.seed)
         device = next(detector.model.parameters()).device
-        self.fields = SteadyFields.for_model(detector.model).to(device)
+        self.fields = SteadyFields.for_model(
+            detector.model, **({"refine": REFINED} if options.refine else {})
+        ).to(device)
         self.fields.source = detector.source
-        self.optimizer = torch.optim.AdamW(
-            self.fields.parameters(), options.rate, weight_decay=1e-4
-        )
+        refined = [v for name, v in self.fields.named_parameters() if ".refinement." in name]
+        others = [v for name, v in self.fields.named_parameters() if ".refinement." not in name]
+        groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
+        if refined:
+            groups.append({"params": refined, "share": REFINED_RATE})
+        self.optimizer = torch.optim.AdamW(groups, options.rate, weight_decay=1e-4)
         self.done = 0  # iterations
         self.seconds = 0.0  # spent on them
         self.history: list[tuple[float, float]] = []  # progress and held-out loss
@@ -224,7 +242,9 @@ class Fitter:
             ours, other = (
                 self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
             )
-            clip = reader(read_clip(ours), rng, read_clip(other))
+            # not drawn where it does not matter
+            throughout = self.options.refine and rng.random() < THROUGHOUT
+            clip = reader(read_clip(ours), rng, read_clip(other), throughout=throughout)
             loss = self._loss(clip) / self.options.clips
             loss.backward()
             total += float(loss.detach())
@@ -250,7 +270,7 @@ class Fitter:
         warm = min(1.0, (self.progress + 0.01) / WARM_UP)
         rate = self.options.rate * warm * (1 + math.cos(math.pi * min(1.0, self.progress))) / 2
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
 
     def _check(self, reader: ClipReader, writer: SummaryWriter) -> None:
         loss = self._restored(reader).loss
@@ -278,4 +298,22 @@ class Fitter:
         means = [
             {n: float(np.mean([row[n] for row in part])) for n in self.fields} for part in parts
         ]
-        return Restored(*means)
+        return Restored(means[0], means[1], means[2], means[3], means[4], self._throughout(reader))
+
+    def _throughout(self, reader: ClipReader) -> tuple[dict[str, float], dict[str, float]]:
+        """Errors of held-out clips that are spoilt in all frames, before and after the fields."""
+        rows: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+        for index, folder in enumerate(self.clips.held_out if self.options.refine else ()):
+            clip = reader(read_clip(folder), held_out_rng(index), throughout=True)
+            smoothed, _ = steady_clip(self.fields, clip.seen, clip.motion)
+            rows.append((errors(clip, clip.seen), errors(clip, smoothed)))
+        before, after = (
+            {
+                n: float(torch.stack([row[kind][n].mean() for row in rows]).mean())
+                for n in self.fields
+            }
+            if rows
+            else {}
+            for kind in (0, 1)
+        )
+        return before, after

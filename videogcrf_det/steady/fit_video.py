@@ -163,10 +163,10 @@ def restored_table(restored: Restored) -> str:
     rows = []
     for name, spoilt in restored.spoilt.items():
         shares = [1 - part[name] / spoilt for part in (restored.smoothed, restored.past)]
+        before, after = (kind.get(name, 0.0) for kind in restored.throughout)
         changes = [restored.clear[name], restored.clear_past[name]]
-        rows.append(
-            [name, f"{spoilt:.3f}", *(f"{s:.0%}" for s in shares), *(f"{c:.4f}" for c in changes)]
-        )
+        row = [name, f"{spoilt:.3f}", *(f"{s:.0%}" for s in shares), *(f"{c:.4f}" for c in changes)]
+        rows.append([*row, f"{1 - after / before:.0%}"] if before else row)
     headings = [
         "level",
         "error of spoilt features",
@@ -174,7 +174,8 @@ def restored_table(restored: Restored) -> str:
         "restored, latency 0",
         "change of clear ones",
         "change, latency 0",
-    ]
+        "restored, spoilt throughout",
+    ][: len(rows[0])]
     return tabulate(rows, headings, tablefmt="pipe", disable_numparse=True)
 
 

@@ -15,6 +15,7 @@ from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.spoil import spoil_clip
 
 CUTS = 0.15
+THROUGHOUT = 0.5  # of the clips that refinements are fitted to, spoilt in all of their frames
 CLEAR_WEIGHT = 3.0  # of clear frames in the loss
 
 
@@ -49,21 +50,27 @@ class ClipReader:
 
     @torch.no_grad()
     def __call__(
-        self, frames: Sequence[Image], rng: np.random.Generator, other: Sequence[Image] = ()
+        self,
+        frames: Sequence[Image],
+        rng: np.random.Generator,
+        other: Sequence[Image] = (),
+        *,
+        throughout: bool = False,
     ) -> SpoiltClip:
-        """Spoil some of the frames of a clip; see SpoiltClip.
+        """Spoil some of the frames of a clip, or all; see SpoiltClip.
 
         Args:
             frames: (H, W, 3) BGR.
             rng: draws which frames, and how.
             other: frames of another clip, which takes over in CUTS of the clips, as where shots are
                 cut; none for no cuts.
+            throughout: spoil all frames.
         """
         frames = list(frames)
         if other and frames[0].shape == other[0].shape and rng.random() < CUTS:
             cut = int(rng.integers(1, len(frames)))
             frames[cut:] = other[cut : len(frames)]
-        spoilt = spoil_clip(frames, rng)
+        spoilt = spoil_clip(frames, rng, throughout=throughout)
         tensors = torch.cat([self._images(f) for f in (*frames, *spoilt.values())])
         made = self.backbone.backbone(tensors)
         clear = {name: maps[: len(frames)].float() for name, maps in made.items()}

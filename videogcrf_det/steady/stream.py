@@ -37,7 +37,8 @@ class FieldStream:
         fields: of the levels that are coupled; others pass through.
         latency: frames that a result waits for; 0: none. None: the whole video, all of which is
             then kept.
-        strength: from 0 to 1, what links are multiplied with. 0 gives features back bit by bit.
+        strength: from 0 to 1, what links, and refinements of features, are multiplied with. 0 gives
+            features back bit by bit.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class FieldStream:
     ) -> _Node:
         described = self.fields[name].describe(features)
         unary = features.float()
+        if described.change is not None and self.strength:
+            unary = unary + self.strength * described.change
         if before is None:
             return _Node(*chain_forward(unary, described.confidence), described.embedding)
         size = features.shape[2:]
