@@ -35,8 +35,8 @@ def main() -> None:
     for path in find_videos(args.videos):
         frames = islice(open_video(path), args.first)
         moved = camera_motion(np.ascontiguousarray(frame.image[:, :, ::-1]) for frame in frames)
-        kind = "–" if moved is None else "moving" if moved > MOVING else "static"
-        rows.append([path.name, kind, "–" if moved is None else f"{100 * moved:.2f}"])
+        kind = "-" if moved is None else "moving" if moved > MOVING else "static"
+        rows.append([path.name, kind, "-" if moved is None else f"{100 * moved:.2f}"])
     headings = ["video", "camera", "% of the height a frame"]
     print(tabulate(rows, headings, tablefmt="pipe", disable_numparse=True))
 
