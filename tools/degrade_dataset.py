@@ -1,4 +1,4 @@
-"""Copy a data set of videos and make some of its frames hard to see: out of focus, dark, hidden."""
+"""Copy a data set of videos and make some of its frames, or all of them, hard to see."""
 
 import argparse
 
@@ -12,6 +12,9 @@ What the evaluation on davis_person_val loses where frames are degraded:
         --images datasets/DAVIS/JPEGImages
     python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS ... \\
         DATASETS.TEST "('degraded_davis_person_val',)"
+
+Kinds of copies: degraded (single frames out of focus, noisy, dark, or behind something); and of
+whole videos low_rate (H.264), lost_packets (of a stream of H.264) and wet_lens (drops on it).
 """
 
 
@@ -27,10 +30,15 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, metavar="ROOT", help="folder to make")
     parser.add_argument(
+        "--kind",
+        default="degraded",
+        help="degraded, low_rate, lost_packets or wet_lens; see below (default: %(default)s)",
+    )
+    parser.add_argument(
         "--share",
         type=float,
         default=0.4,
-        help="of frames of which little can be seen, up to 0.5 (default: 0.4)",
+        help="of frames to degrade, for the first kind, up to 0.4 (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="others degrade other frames")
     args = parser.parse_args()
@@ -38,7 +46,12 @@ def main() -> None:
     from videogcrf_det.data.degrade_dataset import degrade_dataset
 
     count = degrade_dataset(
-        args.annotations, args.images, args.output, share=args.share, seed=args.seed
+        args.annotations,
+        args.images,
+        args.output,
+        kind=args.kind,
+        share=args.share,
+        seed=args.seed,
     )
     print(f"{count} frames degraded in {args.output}")
 

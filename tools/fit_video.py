@@ -60,6 +60,11 @@ def argument_parser() -> argparse.ArgumentParser:
         "--motion", action="store_true", help="follow the optical flow from frame to frame"
     )
     parser.add_argument(
+        "--refine",
+        action="store_true",
+        help="change features before they are coupled, for footage that is bad throughout",
+    )
+    parser.add_argument(
         "--evaluate", action="store_true", help="evaluate on DATASETS.TEST, with the fields"
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted fit")
@@ -82,6 +87,7 @@ def main() -> None:
         objective=args.objective,
         motion=args.motion,
         ready_made=args.from_ready_made,
+        refine=args.refine,
     )
     detector = load_detector(args.config_file, args.weights, args.opts)
     output = args.output or detector.default_output

@@ -1,4 +1,4 @@
-"""Write the persons of a folder in the layout of DAVIS as COCO-format annotations."""
+"""Write the persons, or all objects, of a folder in the layout of DAVIS as COCO annotations."""
 
 import argparse
 
@@ -14,6 +14,10 @@ DAVIS-2016 (masks of 0 and 255), sequences in which the object is one person:
 
     python tools/prepare_davis_person.py --root datasets/DAVIS --split val \\
         --sequences dance-twirl parkour
+
+All sequences of DAVIS-2016, whatever the object is:
+
+    python tools/prepare_davis_person.py --root datasets/DAVIS --split train --all-objects
 
 docs/datasets.md has the layout and more examples.
 """
@@ -36,8 +40,8 @@ def main() -> None:
         "--sequences",
         nargs="+",
         metavar="NAME",
-        help="sequences to take, in place of ROOT/ImageSets/2017/SPLIT.txt; a mask of 0 and 255 "
-        "is one person in them",
+        help="sequences to take, in place of ROOT/ImageSets/YEAR/SPLIT.txt; a mask of 0 and 255 "
+        "is one person in them (with --all-objects one object)",
     )
     names.add_argument("--sequences-file", metavar="FILE", help="the same, one name a line")
     parser.add_argument(
@@ -51,9 +55,26 @@ def main() -> None:
         help="DIR/SEQUENCE/FRAME.png are non-zero where do-not-care",
     )
     parser.add_argument(
+        "--all-objects",
+        action="store_true",
+        help="the foreground of a frame is one instance of the class 'object'; sequences are those "
+        "of DAVIS-2016",
+    )
+    parser.add_argument("--first", type=int, metavar="N", help="frames of each sequence to take")
+    parser.add_argument(
+        "--label-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="keep the labels of one frame in N; the others are context in training, and are left "
+        "out of evaluation",
+    )
+    parser.add_argument(
         "--output",
         metavar="FILE",
-        help="file to write (default: ROOT/annotations/davis_person_SPLIT.json)",
+        help="file to write (default: ROOT/annotations/davis_person_SPLIT.json, with --all-objects "
+        "davis_2016_objects_SPLIT.json, with --first and --label-every N "
+        "..._SPLIT_N_every_N.json)",
     )
     args = parser.parse_args()
 
@@ -66,6 +87,9 @@ def main() -> None:
         sequences=read_list(args.sequences_file) if args.sequences_file else args.sequences,
         semantics=args.semantics,
         ignore_masks=args.ignore_masks,
+        all_objects=args.all_objects,
+        first=args.first,
+        every=args.label_every,
         output=args.output,
     )
     print(summary)

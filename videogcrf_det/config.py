@@ -94,6 +94,10 @@ def add_videogcrf_config(cfg: CN) -> None:
     # "average": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
     # the temporal embeddings couple positions of one frame as well, with SELF_COUPLING "psd".
     cfg.MODEL.VIDEO_GCRF.PAIRWISE = "product"
+    # For "product", in detectors: the weight of a loss by which couplings tell pairs of positions
+    # that are both on instances, or both on the background, from others (Sec. 3). 0.0: none. A
+    # warm start: 1.0 with FREEZE_DETECTOR True first, then a training from these weights with 0.0.
+    cfg.MODEL.VIDEO_GCRF.PAIRWISE_LOSS = 0.0
     # For "average": positions are coupled to those in the same block of so many cells along each
     # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
     # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.

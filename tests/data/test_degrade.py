@@ -10,6 +10,7 @@ from videogcrf_det import InputError
 from videogcrf_det.data.datasets import load_video_coco_json
 from videogcrf_det.data.degrade import DEGRADATIONS, degraded_frames
 from videogcrf_det.data.degrade_dataset import degrade_dataset
+from videogcrf_det.data.hard import HARD, lost_packets
 from videogcrf_det.data.mini_davis import make_mini_davis
 from videogcrf_det.data.prepare import prepare_davis_person
 
@@ -118,3 +119,58 @@ def test_nothing_half_copied(tmp_path, dataset):
         degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "copy", share=0.6)
     with pytest.raises(InputError, match="data is there already"):
         degrade_dataset(annotations, dataset / "JPEGImages", dataset)
+
+
+def moving_squares(number, height=64, width=95):
+    """Frames of a square that moves over a pattern, of an odd width."""
+    pattern = np.random.default_rng(3).integers(60, 200, (height // 8, width // 8 + 1, 3))
+    scene = np.kron(pattern, np.ones((8, 8, 1)))[:, :width].astype(np.uint8)
+    frames = []
+    for index in range(number):
+        frame = scene.copy()
+        frame[20:40, 4 * index : 4 * index + 20] = (250, 30, 30)
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_whole_videos_are_hard_to_see(kind):
+    """All frames change, by more than a mere copy through the encoder at a good rate would."""
+    frames = moving_squares(14)
+    made = HARD[kind](frames, np.random.default_rng(5))
+    again = HARD[kind](frames, np.random.default_rng(5))
+    np.testing.assert_array_equal(made, again)
+    assert [image.shape for image in made] == [image.shape for image in frames]
+    errors = np.abs(np.subtract(made, frames, dtype=float)).mean((1, 2, 3))
+    assert errors[1:].min() > (0 if kind == "lost_packets" else 3)
+    other = HARD[kind](frames, np.random.default_rng(6))
+    assert not np.array_equal(made, other)
+
+
+def test_lost_packets_are_missed_until_a_picture_stands_by_itself(monkeypatch):
+    frames = moving_squares(14)
+    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 0.0)
+    whole = np.array(lost_packets(frames, np.random.default_rng(0)), float)
+    assert np.abs(whole - frames).mean() < 6, "nothing lost: a good picture"
+    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 1.0)
+    stuck = np.array(lost_packets(frames, np.random.default_rng(0)))
+    assert all(np.array_equal(image, stuck[0]) for image in stuck), "all but the first are lost"
+    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 0.5)
+    some = np.array(lost_packets(frames, np.random.default_rng(1)), float)
+    missing = np.abs(some - whole).mean((1, 2, 3))
+    assert missing[0] == 0
+    assert missing[1:12].max() > 2
+
+
+def test_a_copy_of_a_kind(tmp_path, dataset):
+    annotations = [dataset / "annotations/val.json"]
+    made = degrade_dataset(
+        annotations, dataset / "JPEGImages", tmp_path / "wet", kind="wet_lens", seed=1
+    )
+    assert made == 10
+    assert (tmp_path / "wet/annotations/wet_lens_val.json").is_file()
+    before, after = (files(root, "JPEGImages") for root in (dataset, tmp_path / "wet"))
+    assert len(after) == 10
+    assert all(before[path] != content for path, content in after.items())
+    with pytest.raises(InputError, match=r"kind of copy 'fog' is not known: use degraded, low_r"):
+        degrade_dataset(annotations, dataset / "JPEGImages", tmp_path / "fog", kind="fog")

@@ -12,8 +12,9 @@ from pycocotools import mask as mask_util
 from videogcrf_det import InputError
 from videogcrf_det.data import load_video_coco_json, prepare
 from videogcrf_det.data.prepare import (
+    OBJECTS,
     Summary,
-    davis_person_sequences,
+    davis_sequences,
     prepare_davis_person,
     read_list,
 )
@@ -152,6 +153,62 @@ def test_named_sequences_of_indexed_masks_take_persons_from_the_semantics(davis)
     assert decoded(load(davis, "val")).keys() == {(1, 1, 0), (1, 2, 0), (2, 2, 0), (2, 0, 1)}
 
 
+def test_all_objects_are_one_instance_a_frame(davis):
+    """Indexed masks with all their objects, 255 in them do-not-care; masks of 0 and 255."""
+    save_sequence(davis, "bear", [draw(x255=(0, 0, 2, 5)), draw()], mode="L")
+    (davis / "davis_semantics.json").unlink()
+    (davis / "ImageSets/2016").mkdir()
+    (davis / "ImageSets/2016/train.txt").write_text("pair\nbear\n")
+    summary = prepare_davis_person(davis, "train", all_objects=True)
+    assert summary.output == davis / "annotations/davis_2016_objects_train.json"
+    content = json.loads(summary.output.read_text())
+    assert content["categories"] == [{"id": 1, "name": "object"}]
+    masks = decoded(content)
+    assert set(masks) == {(1, 1, 0), (3, 1, 0), (4, 1, 0), (4, 0, 1), (5, 1, 0)}
+    np.testing.assert_array_equal(masks[1, 1, 0], draw(x1=(0, 0, 2, 5)))
+    np.testing.assert_array_equal(masks[3, 1, 0], PAIR[0] > 0)
+    np.testing.assert_array_equal(masks[4, 1, 0], PAIR[1] == 2)
+    np.testing.assert_array_equal(masks[4, 0, 1], PAIR[1] == 255)
+    text = str(summary)
+    assert "2 sequences, 5 frames, 4 object instances, 1 do-not-care region" in text
+    assert "bear (2, not 82)" in text
+    assert "not among the sequences of DAVIS-2016: pair" in text
+
+
+def test_the_first_frames_of_every_sequence(davis):
+    summary = prepare_davis_person(davis, "train", first=2)
+    assert summary.output.name == "davis_person_train_2.json"
+    content = json.loads(summary.output.read_text())
+    assert content["videos"] == [{"id": 1, "name": "pair", "length": 2}]
+    assert set(decoded(content)) == {(1, 1, 0), (1, 2, 0), (2, 2, 0), (2, 0, 1)}
+    with pytest.raises(InputError, match="--first is 0: give a number of frames"):
+        prepare_davis_person(davis, "train", first=0)
+
+
+def test_labels_of_one_frame_in_so_many(davis):
+    summary = prepare_davis_person(davis, "train", every=2)
+    assert summary.output.name == "davis_person_train_every_2.json"
+    content = json.loads(summary.output.read_text())
+    assert [image.get("annotated", True) for image in content["images"]] == [True, False, True]
+    assert set(decoded(content)) == {(1, 1, 0), (1, 2, 0)}
+    assert summary.instances == 2
+    with pytest.raises(InputError, match="--label-every is 0: give a number of frames"):
+        prepare_davis_person(davis, "train", every=0)
+
+
+@pytest.mark.parametrize(("split", "counts"), [("train", (30, 2079)), ("val", (20, 1376))])
+def test_the_sequences_of_davis_2016(split, counts):
+    frames_of = davis_sequences(split, OBJECTS)
+    assert (len(frames_of), sum(frames_of.values())) == counts
+
+
+def test_objects_take_no_semantics(davis):
+    with pytest.raises(InputError, match="leave out --semantics"):
+        prepare_davis_person(
+            davis, "train", all_objects=True, semantics=davis / "davis_semantics.json"
+        )
+
+
 def test_do_not_care_masks(davis, tmp_path):
     drawn = draw(x7=(4, 0, 6, 9))
     save_mask(tmp_path / "ignore/pair/00001.png", drawn, "L")  # no other frame has one
@@ -200,7 +257,7 @@ def test_a_partial_copy_is_prepared_and_accounted_for(davis, tmp_path):
 
 @pytest.mark.parametrize(("split", "counts"), [("train", (40, 2820)), ("val", (18, 1182))])
 def test_the_sequences_of_davis_person(split, counts):
-    frames_of = davis_person_sequences(split)
+    frames_of = davis_sequences(split)
     assert (len(frames_of), sum(frames_of.values())) == counts
     path = Path(prepare.__file__).with_name(f"davis_person_{split}.txt")
     assert read_list(path) == list(frames_of)  # the file serves --sequences-file as well
@@ -227,7 +284,7 @@ def test_the_whole_of_davis_person_is_said_nothing_about():
     def summary(frames_of):
         return str(Summary("val", Path("davis_person_val.json"), frames_of, 9, 0, [], []))
 
-    frames_of = davis_person_sequences("val")
+    frames_of = davis_sequences("val")
     assert summary(frames_of).count("\n") == 0
     assert "parkour (99, not 100)" in summary({**frames_of, "parkour": 99})
 

@@ -9,6 +9,7 @@ import torch
 
 from tests.conftest import CONFIG
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf.chain_field import ChainField
 from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector, demo_cfg, find_config, load_detector
 from videogcrf_det.steady.fields import SteadyFields
@@ -42,10 +43,11 @@ def detector(make_model):
     return Detector(make_model(), None, False, 0, 0, {"config_file": "", "weights": "", "opts": []})
 
 
-def fitter_of(detector, clips, folder, iterations):
+def fitter_of(detector, clips, folder, iterations, refine=0):
     torch.manual_seed(0)
-    fields = SteadyFields.for_model(detector.model)
-    return Fitter([detector], fields, clips, folder, FitOptions(iterations=iterations))
+    fields = SteadyFields.for_model(detector.model, refine=refine)
+    options = FitOptions(iterations=iterations, refine=bool(refine))
+    return Fitter([detector], fields, clips, folder, options)
 
 
 def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path):
@@ -61,6 +63,44 @@ def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path
         assert after.clear[name] < 0.05
     assert own.keys() == detector.model.state_dict().keys()
     assert all(torch.equal(v, detector.model.state_dict()[k]) for k, v in own.items())
+
+
+def test_refinements_restore_what_no_neighbour_shows(footage, detector, tmp_path, monkeypatch):
+    """Of clips that are dim in all frames; and they go where the file of fields goes."""
+
+    def dim(frames, _):
+        return [np.uint8(frame // 4 + 20) for frame in frames]
+
+    monkeypatch.setattr("videogcrf_det.steady.spoil.KINDS", (dim,))
+    clips = collect_clips(find_videos([str(footage)]), tmp_path / "clips", detector.resize, [])
+    fitter = fitter_of(detector, clips, tmp_path, 16, refine=32)
+    fields = fitter.run()
+    before, after = fitter.restored().throughout
+    assert after["p2"] < 0.85 * before["p2"]  # 1 without: still scenes, dim in all frames
+    fields.save(tmp_path / "fields.pth")
+    again = SteadyFields.load(tmp_path / "fields.pth")
+    assert again["p2"].refinement is not None
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in fields.state_dict().items())
+
+
+def test_refinements_start_at_nothing_and_spare_what_is_trusted():
+    field = ChainField(6, refine=4)
+    features = torch.randn(2, 6, 5, 7)
+    assert not field.refinement(features, torch.ones(2, 1, 5, 7)).any()
+    plain = SteadyFields({"p2": 6}).describe({"p2": features}, torch.zeros(2, 3, 20, 28))
+    assert plain["p2"].change is None
+    torch.nn.init.normal_(field.refinement.layers[-1].weight)
+    low, high = (field.refinement(features, torch.full((2, 1, 5, 7), c)) for c in (0.02, 50.0))
+    assert torch.allclose(low * 1.02, high * 51, rtol=1e-4, atol=1e-5)
+    scaled = field.refinement(10 * features, torch.full((2, 1, 5, 7), 0.02))
+    assert torch.allclose(scaled, 10 * low, rtol=1e-3, atol=1e-3), "in units of the features"
+    fields = SteadyFields({"p2": 6}, refine=4)
+    torch.nn.init.normal_(fields["p2"].refinement.layers[-1].weight)
+    row = {"p2": features[:1]}
+    for strength in (0.0, 1.0):
+        described = fields.describe(row, torch.zeros(1, 3, 20, 28))
+        (result,) = FieldStream(0, strength).push(row, described)
+        assert torch.equal(result["p2"], features[:1]) == (strength == 0)
 
 
 def test_an_interrupted_fit_ends_as_if_it_had_not_been(footage, detector, tmp_path, monkeypatch):
@@ -122,6 +162,8 @@ def test_spoilt_frames_are_in_a_row_and_never_all():
         seen.add(len(spoilt))
         assert all(not np.array_equal(image, frames[0]) for image in spoilt.values())
     assert seen == {1, 2, 3}
+    every = spoil_clip(frames, np.random.default_rng(0), throughout=True)
+    assert sorted(every) == list(range(LENGTH))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (63, 97)])

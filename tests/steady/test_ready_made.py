@@ -45,7 +45,7 @@ def test_a_frame_of_which_little_can_be_seen_is_trusted_less(fields, degrade, ph
     spoilt = degrade(photo, np.random.default_rng(1))
     features = {"p2": torch.zeros(2, 3, 48, 80), "res4": torch.zeros(2, 7, 12, 20)}
     described = fields.describe(features, pictures_of(photo, spoilt))
-    for embedding, confidence in described.values():
+    for embedding, confidence, _ in described.values():
         clear, bad = confidence.flatten(1).log().mean(1)
         assert bad < clear - 0.2
         assert torch.allclose(embedding.square().sum(1), torch.ones(()), atol=1e-4)
@@ -98,7 +98,7 @@ def test_a_fit_may_begin_with_them(make_model, tmp_path, photo):
     for ours in (fields, SteadyFields.load(tmp_path / "fields.pth")):
         found = ours.describe(features, pictures_of(photo))
         for name, parts in expected.items():
-            for a, b in zip(found[name], parts, strict=True):
+            for a, b in zip(found[name][:2], parts[:2], strict=True):
                 torch.testing.assert_close(a, b)
 
 

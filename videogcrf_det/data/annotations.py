@@ -15,6 +15,7 @@ from typing import Any
 from detectron2.utils.file_io import PathManager
 
 from videogcrf_det.data.annotation import Annotation, whole
+from videogcrf_det.data.few_labels import is_annotated, mark_unannotated
 from videogcrf_det.data.ytvis import is_ytvis, ytvis_as_coco
 from videogcrf_det.errors import InputError
 
@@ -59,9 +60,11 @@ def clean_annotations(content: Any, json_file: str) -> Content:
         json_file: its name, for errors.
 
     Returns:
-        ``videos``, ``images``, ``annotations`` and ``categories``. Annotations have the ids 1, 2,
-        ..., a ``bbox``, ``area`` and ``iscrowd``; ``segmentation``, where there is one, has valid
-        polygons or compressed RLE of the frame's size. Do-not-care regions always have one.
+        ``videos``, ``images``, ``annotations`` and ``categories``. Images that nobody annotated,
+        which are context only, have ``annotated: False``, the others no such key (few_labels.py).
+        Annotations have the ids 1, 2, ..., a ``bbox``, ``area`` and ``iscrowd``; ``segmentation``,
+        where there is one, has valid polygons or compressed RLE of the frame's size. Do-not-care
+        regions always have one.
 
     Raises:
         InputError: a value can neither be used nor be completed.
@@ -70,6 +73,9 @@ def clean_annotations(content: Any, json_file: str) -> Content:
         raise InputError(f"{json_file} has no images: give a file in COCO's instance format")
     categories = clean_categories(content, json_file)
     images = _clean_images(_list(content, "images", json_file), json_file)
+    videos = _clean_videos(_list(content, "videos", json_file), json_file)
+    images = mark_unannotated(images, videos, json_file)
+    context = {image["id"] for image in images if not is_annotated(image)}
     sizes = {image["id"]: (image["height"], image["width"]) for image in images}
     known = {category["id"] for category in categories}
     listed = _list(content, "annotations", json_file)
@@ -88,12 +94,16 @@ def clean_annotations(content: Any, json_file: str) -> Content:
         if first is not annotation and first == annotation:
             raise InputError(f"{where} is there twice, so ids are not unique: take one out")
         clean = Annotation(annotation, where, sizes, known).clean()
+        if not isinstance(clean, str) and clean["image_id"] in context:
+            raise InputError(
+                f"{where} is one of the image {clean['image_id']!r}, which by {json_file} is not "
+                "annotated: take one of the two out"
+            )
         if isinstance(clean, str):
             left_out[clean] += 1
         else:
             annotations.append({**clean, "id": len(annotations) + 1})
     _tell(left_out, len(listed), json_file)
-    videos = _clean_videos(_list(content, "videos", json_file), json_file)
     return {
         "videos": videos,
         "images": images,

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
 from videogcrf_det.data.classes import check_masks
+from videogcrf_det.data.few_labels import is_annotated
 from videogcrf_det.errors import InputError
 
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict"
@@ -115,7 +116,8 @@ def load_clips(
     """Clips of all of ``dataset_names``; see build_clips.
 
     Args:
-        filter_empty: leave out clips that have no instance in any frame.
+        filter_empty: leave out clips that have no instance in any frame. Those without an annotated
+            frame (few_labels.py) are left out in any case.
 
     Raises:
         InputError: there is no clip, or one has frames of several sizes.
@@ -123,6 +125,7 @@ def load_clips(
     clips: list[Record] = []
     for name in dataset_names:
         clips += build_clips(_records(name), num_frames, stride)
+    clips = [clip for clip in clips if any(map(is_annotated, clip["frames"]))]
     if filter_empty:
         clips = [clip for clip in clips if any(map(_has_instance, clip["frames"]))]
     if not clips:

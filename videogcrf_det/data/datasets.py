@@ -1,14 +1,13 @@
 """COCO-format annotations of videos: loading, and registration with detectron2.
 
-Importing this module registers ``davis_person_{train,val}`` and
-``degraded_davis_person_{train,val}`` (degrade_dataset), and of drawn data
-``mini_davis_person_{train,val}`` and ``mini_davis_degraded_person_{train,val}``, below
-``$DETECTRON2_DATASETS`` (``datasets`` where that is not set), and all of them with the suffix
-``_mixed`` (mix_videos). Files are read when a data set is used, not before.
+Importing this module registers the data sets of ``_builtin`` below ``$DETECTRON2_DATASETS``
+(``datasets`` where that is not set), and all of them with the suffix ``_mixed`` (mix_videos). Files
+are read when a data set is used, not before.
 """
 
 import logging
 import os
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -17,9 +16,13 @@ from detectron2.structures import BoxMode
 
 from videogcrf_det.data.annotations import read_annotations
 from videogcrf_det.data.clips import mix_videos
+from videogcrf_det.data.few_labels import is_annotated
 from videogcrf_det.errors import InputError
 
 logger = logging.getLogger("detectron2.data")  # so that log.txt has it
+
+# kinds of copies that tools/degrade_dataset.py makes
+COPIES = ("degraded", "low_rate", "lost_packets", "wet_lens")
 
 KEPT = ("iscrowd", "bbox", "category_id", "segmentation", "track_id")  # of an annotation
 
@@ -42,6 +45,7 @@ def load_video_coco_json(
     Returns:
         One dict per frame, sorted by video and frame, with the standard keys and ``video_id``,
         ``frame_id``, ``video_name``; its annotations have ``track_id`` where the file has it.
+        Frames that are context only have ``annotated: False`` (few_labels.py).
         Images without ``video_id`` come last, in the order of their ids, without these keys.
 
     Raises:
@@ -73,6 +77,7 @@ def load_video_coco_json(
             "width": image["width"],
             "image_id": image["id"],
             "annotations": by_image[image["id"]],
+            **({} if is_annotated(image) else {"annotated": False}),
             **keys.get(image["id"], {}),
         }
         for image in sorted(content["images"], key=itemgetter("id"))
@@ -162,24 +167,32 @@ def _video_keys(content: dict[str, Any], json_file: str) -> dict[Any, dict[str, 
     return keys
 
 
-def _register_davis_person() -> None:
+def _builtin() -> Iterator[tuple[str, str, str]]:
+    """Name, folder and class of the data sets that are registered."""
+    for split in ["train", "val"]:
+        yield f"davis_person_{split}", "DAVIS", "person"
+        yield f"degraded_davis_person_{split}", "DAVIS_degraded", "person"
+        yield f"mini_davis_person_{split}", "mini_davis", "person"
+        yield f"mini_davis_degraded_person_{split}", "mini_davis_degraded", "person"
+    for every in (5, 10):  # labels of one frame in so many
+        yield f"davis_2016_objects_train_every_{every}", "DAVIS", "object"
+    for split in ["train", "val", "val_30"]:  # the first 30 frames of each sequence
+        yield f"davis_2016_objects_{split}", "DAVIS", "object"
+        for kind in COPIES:
+            yield f"{kind}_davis_2016_objects_{split}", f"DAVIS_2016_{kind}", "object"
+
+
+def _register_builtin() -> None:
     root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
-    for prefix, folder in [
-        ("davis_person", "DAVIS"),
-        ("degraded_davis_person", "DAVIS_degraded"),
-        ("mini_davis_person", "mini_davis"),
-        ("mini_davis_degraded_person", "mini_davis_degraded"),
-    ]:
-        for split in ["train", "val"]:
-            name = f"{prefix}_{split}"
-            if name in DatasetCatalog:  # a user's own, or this module imported again
-                continue
-            json_file = os.path.join(root, folder, "annotations", f"{name}.json")
-            images = os.path.join(root, folder, "JPEGImages")
-            register_video_coco_instances(name, json_file, images)
-            register_video_coco_instances(f"{name}_mixed", json_file, images, mixed=True)
-            for registered in (name, f"{name}_mixed"):
-                MetadataCatalog.get(registered).thing_classes = ["person"]
+    for name, folder, category in _builtin():
+        if name in DatasetCatalog:  # a user's own, or this module imported again
+            continue
+        json_file = os.path.join(root, folder, "annotations", f"{name}.json")
+        images = os.path.join(root, folder, "JPEGImages")
+        register_video_coco_instances(name, json_file, images)
+        register_video_coco_instances(f"{name}_mixed", json_file, images, mixed=True)
+        for registered in (name, f"{name}_mixed"):
+            MetadataCatalog.get(registered).thing_classes = [category]
 
 
-_register_davis_person()
+_register_builtin()

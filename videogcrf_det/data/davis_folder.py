@@ -57,7 +57,8 @@ class Problems:
 class DavisFolder:
     """Where the frames and masks are, and which object of a sequence is what.
 
-    ``one_person``: take the foreground of a mask of 0 and 255 for one person.
+    ``one_person``: take the foreground of a mask of 0 and 255 for one person, in sequences that
+    must exist. ``all_objects``: take whatever is in a mask for one object.
     """
 
     root: Path
@@ -66,6 +67,7 @@ class DavisFolder:
     categories: Mapping[str, Mapping[int, str]]  # sequence -> object id -> category
     ignore_masks: Path | None = None
     one_person: bool = False
+    all_objects: bool = False
 
     def images(self, sequence: str = "") -> Path:
         return self.root / "JPEGImages" / self.resolution / sequence
@@ -136,13 +138,20 @@ def read_sequence(folder: DavisFolder, name: str, problems: Problems) -> list[Fr
     for stem, frame, mask in zip(stems, frames, masks, strict=True):
         if frame is not None and mask is not None:
             void = (mask == VOID) & (VOID not in persons)
-            frame.regions = [
-                _region(mask == key, track) for key, track in persons.items() if (mask == key).any()
-            ]
+            frame.regions = _instances(mask, persons)
             # one by one, since COCO's rule for boxes takes a region for the box around it
             for part in _connected(void | ignored.get(stem, False)):
                 frame.regions.append(_region(part, track_id=0, iscrowd=1))
     return [frame for frame in frames if frame is not None]
+
+
+def _instances(mask: Mask, tracks: Mapping[int, int]) -> list[dict[str, Any]]:
+    """The regions of the tracks that can be seen, by value in the mask -> track."""
+    seen = [value for value in np.unique(mask).tolist() if value in tracks]
+    return [
+        _region(np.isin(mask, [value for value in seen if tracks[value] == track]), track)
+        for track in dict.fromkeys(tracks[value] for value in seen)
+    ]
 
 
 def _natural(stem: str) -> list[int | str]:
@@ -272,13 +281,15 @@ def _person_ids(
     counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in masks), np.zeros(256))
     values = set(np.flatnonzero(counts).tolist()) - {0}
     if values == {VOID}:
-        if not folder.one_person:
+        if not (folder.one_person or folder.all_objects):
             problems.add(
                 "masks of 0 and 255 do not say whether their object is a person: name the "
                 "sequences in which it is one, with --sequences",
                 name,
             )
         return {VOID: 1}
+    if folder.all_objects:
+        return dict.fromkeys(values - {VOID}, 1)
     categories = folder.categories.get(name)
     ids = values - {VOID}
     if categories is None:

@@ -1,4 +1,4 @@
-"""A folder in the layout of DAVIS -> COCO-format JSON with the persons of every frame."""
+"""A folder in the layout of DAVIS -> COCO-format JSON with the persons, or objects, of frames."""
 
 import json
 import os
@@ -16,16 +16,37 @@ from videogcrf_det.data.davis_folder import (
     read_semantics,
     read_sequence,
 )
+from videogcrf_det.data.few_labels import label_every
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress
 
 
-def davis_person_sequences(split: str) -> dict[str, int]:
-    """Sequences of DAVIS-Person and their numbers of frames (docs/datasets.md)."""
-    text = (
-        resources.files("videogcrf_det.data").joinpath(_file_name(split, "txt")).read_text("utf-8")
-    )
+@dataclass(frozen=True)
+class Subset:
+    """What is taken of DAVIS, and what it is called."""
+
+    title: str
+    name: str  # of files, before _train and _val
+    year: str  # folder of lists below ImageSets
+    category: str
+
+    def file_name(
+        self, split: str, first: int | None = None, every: int = 1, suffix: str = "json"
+    ) -> str:
+        """What a file is called that has the first frames of videos, one in so many labelled."""
+        part = "" if first is None else f"_{first}"
+        return f"{self.name}_{split}{part}{f'_every_{every}' if every > 1 else ''}.{suffix}"
+
+
+PERSONS = Subset("DAVIS-Person", "davis_person", "2017", PERSON)
+OBJECTS = Subset("DAVIS-2016", "davis_2016_objects", "2016", "object")
+
+
+def davis_sequences(split: str, subset: Subset = PERSONS) -> dict[str, int]:
+    """The sequences of a subset of DAVIS and their numbers of frames (docs/datasets.md)."""
+    listed = resources.files("videogcrf_det.data") / subset.file_name(split, suffix="txt")
+    text = listed.read_text("utf-8")
     lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return {name: int(frames) for name, frames in lines}
 
@@ -41,6 +62,7 @@ class Summary:
     ignore_regions: int
     without_person: list[str]
     missing: list[str]  # sequences of the split's list that have no folder of frames
+    subset: Subset = PERSONS
 
     @property
     def sequences(self) -> int:
@@ -53,7 +75,7 @@ class Summary:
     def __str__(self) -> str:
         lines = [
             f"{self.output}: {_count(self.sequences, 'sequence')}, {_count(self.frames, 'frame')}, "
-            f"{_count(self.instances, 'person instance')}, "
+            f"{_count(self.instances, f'{self.subset.category} instance')}, "
             f"{_count(self.ignore_regions, 'do-not-care region')}"
         ]
         if self.without_person:
@@ -63,13 +85,13 @@ class Summary:
                 f"missing, having no folder of frames: {_count(len(self.missing), 'sequence')} "
                 f"({', '.join(self.missing)})"
             )
-        if self.output.name == _file_name(self.split):
+        if self.output.name == self.subset.file_name(self.split):
             lines += self._differences()
         return "\n".join(lines)
 
     def _differences(self) -> list[str]:
-        """How the file differs from DAVIS-Person, if it does."""
-        expected = davis_person_sequences(self.split)
+        """How the file differs from the whole subset, if it does."""
+        expected, title = davis_sequences(self.split, self.subset), self.subset.title
         if self.frames_of == expected:
             return []
         others = [name for name in self.frames_of if name not in expected]
@@ -80,8 +102,8 @@ class Summary:
         ]
         return [
             *([f"other numbers of frames than in DAVIS: {', '.join(counts)}"] if counts else []),
-            *([f"not among the sequences of DAVIS-Person: {', '.join(others)}"] if others else []),
-            f"note: DAVIS-Person {self.split} has {len(expected)} sequences with "
+            *([f"not among the sequences of {title}: {', '.join(others)}"] if others else []),
+            f"note: {title} {self.split} has {len(expected)} sequences with "
             f"{sum(expected.values())} frames, this file {self.sequences} with {self.frames}: "
             "results on it do not compare with results on the whole",
         ]
@@ -115,6 +137,9 @@ def prepare_davis_person(
     sequences: Sequence[str] | None = None,
     semantics: str | os.PathLike[str] | None = None,
     ignore_masks: str | os.PathLike[str] | None = None,
+    all_objects: bool = False,
+    first: int | None = None,
+    every: int = 1,
     output: str | os.PathLike[str] | None = None,
 ) -> Summary:
     """Write the persons of a folder in the layout of DAVIS as COCO instances.
@@ -123,38 +148,55 @@ def prepare_davis_person(
     do-not-care. A mask of 0 and 255 (DAVIS-2016) is one person, in sequences that ``sequences``
     names. Ids do not depend on the order in which sequences are given.
 
+    With ``all_objects`` the foreground of a frame, whatever it is, is one instance of the class
+    "object", as in DAVIS-2016: the 255 of its masks, or all objects of an indexed mask together.
+
     Args:
         root: folder with JPEGImages and Annotations.
         split: "train" or "val". Its sequences are those of ImageSets/2017/<split>.txt (where there
-            is no such file, of DAVIS-Person) that have a person, unless ``sequences`` names others.
+            is no such file, of DAVIS-Person) that have a person, unless ``sequences`` names others;
+            with ``all_objects``, those of ImageSets/2016/<split>.txt, or else of DAVIS-2016.
         resolution: folder between JPEGImages and the sequences.
         sequences: names of sequences, all of which must exist.
         semantics: JSON {sequence: {object id: category}}; root/davis_semantics.json by default.
         ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
             sequences without one have no such region.
-        output: file to write; root/annotations/davis_person_<split>.json by default.
+        first: take so many frames of each sequence; None: all.
+        every: keep the labels of one frame in so many; the others are context (few_labels.py).
+        output: file to write; by default root/annotations/davis_person_<split>.json, or with
+            ``all_objects`` davis_2016_objects_<split>.json, with the numbers above at the end.
 
     Raises:
         InputError: naming everything that is wrong with the data. Nothing is written then.
     """
     root = Path(root)
+    subset = OBJECTS if all_objects else PERSONS
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give one with JPEGImages and Annotations")
-    target = root / "annotations" / _file_name(split) if output is None else Path(output)
+    if first is not None and first < 1:
+        raise InputError(f"--first is {first}: give a number of frames, 1 or more")
+    if all_objects and semantics is not None:
+        raise InputError("--all-objects takes objects of all categories: leave out --semantics")
+    target = root / "annotations" / subset.file_name(split, first, every)
+    target = target if output is None else Path(output)
     if target.resolve() == _semantics_file(root, semantics).resolve():
         raise InputError(f"--output {target} would replace --semantics: name another file")
     problems = Problems()
-    names = _sequence_names(root, split, sequences, problems)
-    folder = _open(root, resolution, semantics, ignore_masks, sequences is not None, problems)
+    names = _sequence_names(root, split, sequences, subset, problems)
+    explicit = sequences is not None
+    folder = _open(root, resolution, semantics, ignore_masks, explicit, all_objects, problems)
     problems.raise_any()
     videos, without_person, missing = _read_videos(folder, names, problems)
-    content = _to_coco(videos, f"persons of {split}, {resolution}")
+    videos = {name: frames[:first] for name, frames in videos.items()}
+    content = _to_coco(videos, f"{subset.category}s of {split}, {resolution}", subset.category)
+    labelled = label_every(content["images"], content["annotations"], every)
+    content["images"], content["annotations"] = labelled
     instances = sum(1 - annotation["iscrowd"] for annotation in content["annotations"])
     if not instances and not problems:
         problems.add(
-            f"there is no person to be seen in {folder.images()}: {len(without_person)} of "
-            f"{len(names)} sequences have none by {folder.semantics}, {len(missing)} have no "
-            "folder of frames"
+            f"there is no {subset.category} to be seen in {folder.images()}: "
+            f"{len(without_person)} of {len(names)} sequences have none by {folder.semantics}, "
+            f"{len(missing)} have no folder of frames"
         )
     problems.raise_any()
     _write(target, content)
@@ -166,11 +208,8 @@ def prepare_davis_person(
         ignore_regions=len(content["annotations"]) - instances,
         without_person=without_person,
         missing=missing,
+        subset=subset,
     )
-
-
-def _file_name(split: str, suffix: str = "json") -> str:
-    return f"davis_person_{split}.{suffix}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -178,14 +217,18 @@ def _count(number: int, noun: str) -> str:
 
 
 def _sequence_names(
-    root: Path, split: str, sequences: Sequence[str] | None, problems: Problems
+    root: Path,
+    split: str,
+    sequences: Sequence[str] | None,
+    subset: Subset,
+    problems: Problems,
 ) -> list[str]:
     names: list[str] = []
     if sequences is not None:
         names = list(sequences)
     else:
-        path = root / "ImageSets" / "2017" / f"{split}.txt"
-        names = read_list(path) if path.is_file() else list(davis_person_sequences(split))
+        path = root / "ImageSets" / subset.year / f"{split}.txt"
+        names = read_list(path) if path.is_file() else list(davis_sequences(split, subset))
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             problems.add("sequences are named more than once", name)
@@ -204,11 +247,14 @@ def _open(
     semantics: str | os.PathLike[str] | None,
     ignore_masks: str | os.PathLike[str] | None,
     explicit: bool,
+    all_objects: bool,
     problems: Problems,
 ) -> DavisFolder:
     path = _semantics_file(root, semantics)
     categories = {}
-    if path.is_file():
+    if all_objects:
+        pass  # what an object is does not matter
+    elif path.is_file():
         try:
             categories = read_semantics(path)
         except InputError as error:
@@ -221,7 +267,7 @@ def _open(
     ignored = None if ignore_masks is None else Path(ignore_masks)
     if ignored is not None and not ignored.is_dir():
         problems.add(f"the folder of do-not-care masks {ignored} does not exist")
-    folder = DavisFolder(root, resolution, path, categories, ignored, one_person=explicit)
+    folder = DavisFolder(root, resolution, path, categories, ignored, explicit, all_objects)
     for needed in [folder.images(), folder.masks()]:
         if not needed.is_dir():
             others = (path.name for path in needed.parent.glob("*") if path.is_dir())
@@ -255,7 +301,7 @@ def _read_videos(
     return videos, without_person, missing
 
 
-def _to_coco(videos: Mapping[str, list[Frame]], description: str) -> dict[str, Any]:
+def _to_coco(videos: Mapping[str, list[Frame]], description: str, category: str) -> dict[str, Any]:
     """COCO's instance format, with ids counted from 1 in the order of videos, frames, regions."""
     listed: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
@@ -281,7 +327,7 @@ def _to_coco(videos: Mapping[str, list[Frame]], description: str) -> dict[str, A
         "videos": listed,
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": 1, "name": PERSON}],
+        "categories": [{"id": 1, "name": category}],
     }
 
 

@@ -7,6 +7,7 @@
 from typing import Any
 
 from videogcrf_det.data.annotation import Content, whole
+from videogcrf_det.data.few_labels import LIST
 from videogcrf_det.errors import InputError
 
 
@@ -48,7 +49,9 @@ def ytvis_as_coco(content: Content, json_file: str) -> Content:
             )
         first = len(images) + 1
         frames[identity] = list(range(first, first + len(names)))
-        videos.append({"id": identity, "name": video.get("name") or _folder(names[0])})
+        annotated = {LIST: video[LIST]} if LIST in video else {}
+        name = video.get("name") or _folder(names[0])
+        videos.append({"id": identity, "name": name, **annotated})
         for position, name in enumerate(names):
             image = {"id": first + position, "file_name": name, "frame_id": position}
             size = {key: video.get(key) for key in ("height", "width")}

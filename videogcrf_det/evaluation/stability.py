@@ -72,6 +72,10 @@ class StabilityMeter:
             flow = self._flow.calc(gray, before[0], None)  # type: ignore[call-overload]
             self.stability += pair_stability(earlier, truth, found_before, masks, flow)
 
+    def skip(self) -> None:
+        """Take a frame that nobody annotated: it has no pairs, with either neighbour."""
+        self._before = None
+
 
 def found_masks(truth: Masks, found: Masks) -> NDArray[np.bool_]:
     """For each annotated instance the mask (H, W) that it was found with, empty if it was missed.

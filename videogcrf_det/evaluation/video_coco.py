@@ -17,6 +17,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from pycocotools.cocoeval import COCOeval
 
+from videogcrf_det.data.few_labels import is_annotated
 from videogcrf_det.data.images import read_image
 from videogcrf_det.evaluation.coco_figures import (
     METRICS,
@@ -48,9 +49,10 @@ class _Video(NamedTuple):
 
     video_id: Any  # None for a still image
     name: str
-    images: list[Any]  # ids of its frames
+    images: list[Any]  # ids of its annotated frames
     sizes: list[tuple[int, int]]  # H, W of each
     stability: Stability
+    every: VideoFrames  # context included (few_labels.py)
 
 
 class VideoCOCOEvaluator(COCOEvaluator):
@@ -65,6 +67,8 @@ class VideoCOCOEvaluator(COCOEvaluator):
 
     Detections have the identities of the field ``track_ids`` of a model's Instances; without it
     they get those of VideoPredictor (see MaskTracker).
+
+    Frames that nobody annotated (few_labels.py) are left out of all figures.
     """
 
     def __init__(
@@ -104,6 +108,9 @@ class VideoCOCOEvaluator(COCOEvaluator):
             records, meter = video["records"], StabilityMeter()
             identified = with_identities(video, detections)
             for record, detection in evaluated_frames(video, identified):
+                if not is_annotated(record):
+                    meter.skip()
+                    continue
                 found = detection["instances"]
                 super().process([record], [{"instances": found}])
                 if found.has("track_ids"):
@@ -113,11 +120,10 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 if found.has("pred_masks") and len(records) > 1:
                     gray = read_image(record["file_name"], "L")[..., 0]
                     meter.add(gray, self._annotated(record["image_id"]), _confident(found))
-            images = [record["image_id"] for record in records]
-            sizes = [(record["height"], record["width"]) for record in records]
-            self._videos.append(
-                _Video(video["video_id"], video["video_name"], images, sizes, meter.stability)
-            )
+            named = video["video_id"], video["video_name"]
+            every = VideoFrames(*named, *_images(records))
+            images = _images([record for record in records if is_annotated(record)])
+            self._videos.append(_Video(*named, *images, meter.stability, every))
 
     def _annotated(self, image: Any) -> Masks:
         annotations = instances_of(self._coco_api, [image])
@@ -172,7 +178,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
 
     def _add_speeds(self, results: Figures, videos: list[_Video]) -> None:
         """Add the AP of slow, medium and fast instances to each task."""
-        frames = _frames(video for video in videos if video.video_id is not None)
+        frames = [video.every for video in videos if video.video_id is not None]
         if has_identities(self._coco_api, frames):
             speed = speeds(self._coco_api, frames)
             for task, evaluation in self._evaluations.items():
@@ -278,6 +284,12 @@ class VideoCOCOEvaluator(COCOEvaluator):
 def _confident(found: Instances) -> Masks:
     found = found[found.scores >= LEAST_SCORE]
     return Masks(found.pred_masks.numpy().astype(bool), found.pred_classes.numpy())
+
+
+def _images(records: list[dict[str, Any]]) -> tuple[list[Any], list[tuple[int, int]]]:
+    """Ids and sizes (H, W) of frames."""
+    sizes = [(record["height"], record["width"]) for record in records]
+    return [record["image_id"] for record in records], sizes
 
 
 def _frames(videos: Iterable[_Video]) -> list[VideoFrames]:

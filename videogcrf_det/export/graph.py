@@ -54,6 +54,8 @@ class StepBackbone(SteadyBackbone):
         state: dict[str, Tensor] = {}
         for name, described in self.fields.describe(features, self.pictures(images)).items():
             unary = features[name].float()
+            if described.change is not None:
+                unary = unary + self.strength * described.change
             mean, precision, embedding = self._before(name, unary, described.embedding)
             strength = self.strength * link(described.embedding, embedding)
             mean, precision = chain_forward(

@@ -19,6 +19,41 @@ class Described(NamedTuple):
 
     embedding: Tensor  # t (M, D, H, W), not negative, of norm 1 at every cell
     confidence: Tensor  # c (M, 1, H, W), above 0
+    # (M, C, H, W), what is to be added to the features before; see Refinement
+    change: Tensor | None = None
+
+
+class Refinement(nn.Module):
+    """A change of the features before they are coupled, for frames that are bad throughout.
+
+    An average carries over what neighbours show; where all of them are alike, coded at a low rate,
+    say, they are wrong in the same way, which no average removes. Three 3x3 convolutions see the
+    normalised features of a frame, and what they give counts 1 / (1 + c): nearly all where the
+    confidence c is low, nearly nothing where it is high. The last of them starts at zero.
+
+    Args:
+        in_channels: C of the features.
+        channels: between the convolutions.
+    """
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, in_channels, kernel_size=3, padding=1),
+        )
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor, confidence: Tensor) -> Tensor:
+        """What is to be added to features (M, C, H, W) with confidences (M, 1, H, W)."""
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        deviation = (variance + 1e-5).sqrt()
+        change: Tensor = self.layers((features - mean) / deviation)
+        return change * (deviation / (1 + confidence))
 
 
 class ChainField(nn.Module):
@@ -34,10 +69,17 @@ class ChainField(nn.Module):
         dim: D, the size of embeddings.
         num_convs, conv_dim: 3x3 convolutions with ReLU that confidence and embedding share, and
             their channels, to which features are reduced first.
+        refine: channels of a Refinement of the features; 0: none.
     """
 
     def __init__(
-        self, in_channels: int, *, dim: int = 16, num_convs: int = 2, conv_dim: int = 32
+        self,
+        in_channels: int,
+        *,
+        dim: int = 16,
+        num_convs: int = 2,
+        conv_dim: int = 32,
+        refine: int = 0,
     ) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(in_channels, conv_dim, kernel_size=1)
@@ -46,6 +88,7 @@ class ChainField(nn.Module):
         bias = self.branch.embed.bias
         assert bias is not None
         nn.init.constant_(bias[-1:], LOG_CONFIDENCE / 2)  # trusted unless there is a reason
+        self.refinement = Refinement(in_channels, refine) if refine else None
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps (M, D + 1, H, W) of features (M, C, H, W), in float32; see ``described``.

@@ -16,6 +16,7 @@ from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+from videogcrf_det.modeling.pairs import cells_of_instances, instance_pairs_loss
 from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
@@ -46,6 +47,7 @@ class ClipRCNN(GeneralizedRCNN):
         num_frames: int = 4,
         window_step: int = 1,
         freeze_detector: bool = False,
+        pairwise_loss: float = 0.0,
         **rcnn_options: Any,
     ) -> None:
         """
@@ -53,12 +55,15 @@ class ClipRCNN(GeneralizedRCNN):
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next, from 1 to ``num_frames``.
             freeze_detector: train the weights of VideoGCRFs alone.
+            pairwise_loss: weight of the pairwise objective on instances (pairs.py), for fields of
+                products.
             rcnn_options: keyword arguments of GeneralizedRCNN.
         """
         super().__init__(**rcnn_options)
         check_windows(num_frames, window_step)
         self.num_frames = num_frames
         self.window_step = window_step
+        self.pairwise_loss = pairwise_loss
         if freeze_detector:
             if not isinstance(self.backbone, VideoGCRFBackbone):
                 raise InputError(
@@ -72,10 +77,24 @@ class ClipRCNN(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments of the constructor from a config."""
+        options = cfg.MODEL.VIDEO_GCRF
+        if options.PAIRWISE_LOSS and (
+            options.PAIRWISE != "product"
+            or cfg.MODEL.BACKBONE.NAME != "build_video_gcrf_backbone"
+            or not cfg.MODEL.MASK_ON
+            or cfg.INPUT.MASK_FORMAT != "bitmask"
+        ):
+            raise InputError(
+                f"MODEL.VIDEO_GCRF.PAIRWISE_LOSS {options.PAIRWISE_LOSS} is for random fields of "
+                "products and for masks: set MODEL.BACKBONE.NAME build_video_gcrf_backbone, "
+                "MODEL.VIDEO_GCRF.PAIRWISE product, MODEL.MASK_ON True and INPUT.MASK_FORMAT "
+                "bitmask, or leave it at 0"
+            )
         return {
             **super().from_config(cfg),
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
+            "pairwise_loss": options.PAIRWISE_LOSS,
             "freeze_detector": cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR,
         }
 
@@ -86,7 +105,7 @@ class ClipRCNN(GeneralizedRCNN):
             batched_inputs: clips, each a dict with ``"frames"``: an iterable of dicts as
                 GeneralizedRCNN takes them (``image`` (3, H, W), ``height``, ``width``,
                 ``instances`` in training), in temporal order. Clips may differ in length, frames in
-                size.
+                size. A frame with ``annotated: False`` is in no loss.
 
         Returns:
             In training a dict of losses over all frames. In inference one entry per clip: a list
@@ -108,21 +127,60 @@ class ClipRCNN(GeneralizedRCNN):
         return results
 
     def losses(self, clips: list[list[Frame]]) -> dict[str, Tensor]:
-        """Losses of the detector over the frames of all clips."""
+        """Losses of the detector over the annotated frames of all clips.
+
+        The others (``annotated: False``, see data/few_labels.py) are seen by the backbone alone.
+        """
         frames = [frame for clip in clips for frame in clip]
         images = self.preprocess_image(frames)
-        gt_instances = [frame["instances"].to(self.device) for frame in frames]
-
         if isinstance(self.backbone, VideoGCRFBackbone):
             lengths = [len(clip) for clip in clips]
-            features = self.backbone(images.tensor, lengths, images.image_sizes)
+            unaries = self.backbone.bottom_up(images.tensor)
+            features = self.backbone.couple(unaries, lengths, images.image_sizes)
+            pairwise = self._pairwise(unaries, images, clips) if self.pairwise_loss else {}
         else:
-            features = self.backbone(images.tensor)
+            features, pairwise = self.backbone(images.tensor), {}
+        annotated = [index for index, frame in enumerate(frames) if frame.get("annotated", True)]
+        if len(annotated) < len(frames):
+            frames = [frames[index] for index in annotated]
+            sizes = [images.image_sizes[index] for index in annotated]
+            images = ImageList(images.tensor[annotated], sizes)
+            features = {name: maps[annotated] for name, maps in features.items()}
+        gt_instances = [frame["instances"].to(self.device) for frame in frames]
         proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
         _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(frames, proposals)
-        return {**detector_losses, **proposal_losses}
+        return {**detector_losses, **proposal_losses, **pairwise}
+
+    def _pairwise(
+        self, unaries: dict[str, Tensor], images: ImageList, clips: list[list[Frame]]
+    ) -> dict[str, Tensor]:
+        """The pairwise objective, a mean over clips, levels and both embeddings."""
+        lengths, losses = [len(clip) for clip in clips], []
+        for name, layer in self.backbone.gcrf.items():
+            height, width = unaries[name].shape[2:]
+            stride = self.backbone.output_shape()[name].stride
+            cells = [
+                cells_of_instances(frame["instances"], (height, width), stride)
+                if frame.get("annotated", True)
+                else torch.full((height * width,), -1)
+                for clip in clips
+                for frame in clip
+            ]
+            valid = self.backbone.cells(name, images.image_sizes)
+            embedded = layer.embeddings(unaries[name], valid, scaled=False)
+            for part, temporal in ((embedded.spatial, False), (embedded.temporal, True)):
+                if part is None:
+                    continue
+                first = 0
+                for embeddings in part.split(lengths):
+                    number = len(embeddings)
+                    coupling = layer.field.coupling(number) if temporal else None
+                    of_clip = cells[first : first + number]
+                    losses.append(instance_pairs_loss(embeddings, of_clip, coupling))
+                    first += number
+        return {"loss_pairwise": self.pairwise_loss * torch.stack(losses).mean()}
 
     @torch.no_grad()
     def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:

@@ -137,7 +137,13 @@ class SteadyFields(Fields):
         if self.picture is not None:
             seen = self.picture(pictures, coupled)
             maps = {name: own + seen[name] for name, own in maps.items()}
-        return {name: described(own) for name, own in maps.items()}
+        result = {name: described(own) for name, own in maps.items()}
+        for name, own in result.items():
+            refinement = self[name].refinement
+            if refinement is not None:
+                change = refinement(features[name].float(), own.confidence)
+                result[name] = own._replace(change=change)
+        return result
 
     def check(self, model: nn.Module) -> None:
         """Raise InputError unless the fields were fitted to this model."""

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from videogcrf_det.steady.clips import Clips, Image, read_clip
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fields import Fields, fingerprint
 from videogcrf_det.steady.heads import head_loss
-from videogcrf_det.steady.objective import ClipReader, SpoiltClip, errors, feature_loss
+from videogcrf_det.steady.objective import (
+    THROUGHOUT,
+    ClipReader,
+    SpoiltClip,
+    errors,
+    feature_loss,
+)
 from videogcrf_det.steady.stream import steady_clip
 
 # view(clips, rng): clips of frames (H, W, 3) BGR, the first one to be spoilt, as they are seen
@@ -32,6 +38,7 @@ OBJECTIVES = ("features", "heads", "both")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
 CHECKS = 5  # looks at held-out clips, spread over the budget
 PATIENCE = 2  # of them without a gain, before it stops
+REFINED_RATE = 0.1  # of the rate: a weight is one of thousands that a value is summed over
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class FitOptions:
         objective: one of OBJECTIVES: what is compared with that of clear frames.
         motion: link along optical flow, not the same places.
         ready_made: begin with the fields that come with the package.
+        refine: change features before they are coupled, and spoil half of the clips throughout.
     """
 
     iterations: int | None = None
@@ -54,6 +62,7 @@ class FitOptions:
     objective: str = "features"
     motion: bool = False
     ready_made: bool = False
+    refine: bool = False
 
     def __post_init__(self) -> None:
         given = [value for value in (self.iterations, self.minutes) if value is not None]
@@ -77,6 +86,8 @@ class Restored:
         spoilt: of spoilt frames, as they are seen; ``smoothed``: after the fields, given the whole
             clip; ``past``: given the frames up to each alone.
         clear, clear_past: the change of clear frames, likewise.
+        throughout: of clips that are spoilt in all frames, as they are seen and after the fields;
+            empty without refinements, which are made for these.
     """
 
     spoilt: dict[str, float]
@@ -84,11 +95,12 @@ class Restored:
     past: dict[str, float]
     clear: dict[str, float]
     clear_past: dict[str, float]
+    throughout: tuple[dict[str, float], dict[str, float]] = field(default_factory=lambda: ({}, {}))
 
     @property
     def loss(self) -> float:
         """What decides when to stop: the mean over levels, spoilt and clear frames alike."""
-        kinds = (self.smoothed, self.past, self.clear, self.clear_past)
+        kinds = (self.smoothed, self.past, self.clear, self.clear_past, self.throughout[1])
         return float(np.mean([value for kind in kinds for value in kind.values()]))
 
 
@@ -119,9 +131,12 @@ class Fitter:
         device = next(detectors[0].model.parameters()).device
         self.fields = fields.to(device)
         self.fingerprints = [fingerprint(d.model.get_submodule("backbone")) for d in detectors]
-        self.optimizer = torch.optim.AdamW(
-            self.fields.parameters(), options.rate, weight_decay=1e-4
-        )
+        refined = [v for name, v in self.fields.named_parameters() if ".refinement." in name]
+        others = [v for name, v in self.fields.named_parameters() if ".refinement." not in name]
+        groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
+        if refined:
+            groups.append({"params": refined, "share": REFINED_RATE})
+        self.optimizer = torch.optim.AdamW(groups, options.rate, weight_decay=1e-4)
         self.done = 0  # iterations
         self.seconds = 0.0  # spent on them
         self.history: list[tuple[float, float]] = []  # progress and held-out loss
@@ -232,7 +247,9 @@ class Fitter:
                 self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
             )
             reader = readers[int(rng.integers(len(readers)))] if len(readers) > 1 else readers[0]
-            clip = self._clip(reader, rng, ours, other)
+            # not drawn where it does not matter
+            throughout = self.options.refine and rng.random() < THROUGHOUT
+            clip = self._clip(reader, rng, ours, other, throughout=throughout)
             loss = self._loss(reader.detector, clip) / self.options.clips
             loss.backward()
             total += float(loss.detach())
@@ -245,8 +262,11 @@ class Fitter:
         self.optimizer.step()
         return total
 
-    def _clip(self, reader: ClipReader, rng: np.random.Generator, *folders: Path) -> SpoiltClip:
-        return reader(self.view([read_clip(folder) for folder in folders], rng), rng)
+    def _clip(
+        self, reader: ClipReader, rng: np.random.Generator, *folders: Path, throughout: bool = False
+    ) -> SpoiltClip:
+        clips = self.view([read_clip(folder) for folder in folders], rng)
+        return reader(clips, rng, throughout=throughout)
 
     def _smoothed(self, clip: SpoiltClip) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         described = self.fields.describe(clip.seen, clip.pictures)
@@ -265,7 +285,7 @@ class Fitter:
         warm = min(1.0, (self.progress + 0.01) / WARM_UP)
         rate = self.options.rate * warm * (1 + math.cos(math.pi * min(1.0, self.progress))) / 2
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
 
     def _check(self, readers: list[ClipReader], writer: SummaryWriter) -> None:
         loss = self._restored(readers).loss
@@ -291,4 +311,21 @@ class Fitter:
             for part, (error, frames) in zip(parts, rows, strict=True):
                 for name in smoothed:
                     part.setdefault(name, []).append(float(error[name][frames].mean()))
-        return Restored(*({n: float(np.mean(v)) for n, v in part.items()} for part in parts))
+        means = [{n: float(np.mean(v)) for n, v in part.items()} for part in parts]
+        return Restored(means[0], means[1], means[2], means[3], means[4], self._throughout(readers))
+
+    def _throughout(self, readers: list[ClipReader]) -> tuple[dict[str, float], dict[str, float]]:
+        """Errors of held-out clips that are spoilt in all frames, before and after the fields."""
+        before: dict[str, list[float]] = {}
+        after: dict[str, list[float]] = {}
+        for index, folder in enumerate(self.clips.held_out if self.options.refine else ()):
+            reader = readers[index % len(readers)]
+            clip = self._clip(reader, held_out_rng(index), folder, throughout=True)
+            smoothed, _ = self._smoothed(clip)
+            for kept, maps in ((before, clip.seen), (after, smoothed)):
+                for name, error in errors(clip, maps).items():
+                    kept.setdefault(name, []).append(float(error.mean()))
+        return (
+            {name: float(np.mean(values)) for name, values in before.items()},
+            {name: float(np.mean(values)) for name, values in after.items()},
+        )

@@ -75,7 +75,8 @@ def fit_video(
     print(f"{len(clips.train)} clips to fit on, {len(clips.held_out)} held out", flush=True)
     torch.manual_seed(detector.seed)
     start = ReadyMade.load().picture if options.ready_made else None
-    fields = SteadyFields.for_model(detector.model, start)
+    refined = {"refine": REFINED} if options.refine else {}
+    fields = SteadyFields.for_model(detector.model, start, **refined)
     fields.source = detector.source
     fields.motion = "dis" if options.motion else ""
     fitter = Fitter([detector], fields, clips, folder, options)
@@ -118,6 +119,7 @@ def _evaluate(detector: Detector, fields: str | Path) -> None:
     run(changed_cfg(detector.cfg, "MODEL.VIDEO_GCRF.FIELDS", str(fields)), eval_only=True)
 
 
+REFINED = 32  # channels of refinements
 OWN = {"clips", "fit.pth", "restored.md", "before_and_after.png"}
 
 
@@ -166,10 +168,10 @@ def restored_table(restored: Restored) -> str:
     rows = []
     for name, spoilt in restored.spoilt.items():
         shares = [1 - part[name] / spoilt for part in (restored.smoothed, restored.past)]
+        before, after = (kind.get(name, 0.0) for kind in restored.throughout)
         changes = [restored.clear[name], restored.clear_past[name]]
-        rows.append(
-            [name, f"{spoilt:.3f}", *(f"{s:.0%}" for s in shares), *(f"{c:.4f}" for c in changes)]
-        )
+        row = [name, f"{spoilt:.3f}", *(f"{s:.0%}" for s in shares), *(f"{c:.4f}" for c in changes)]
+        rows.append([*row, f"{1 - after / before:.0%}"] if before else row)
     headings = [
         "level",
         "error of spoilt features",
@@ -177,7 +179,8 @@ def restored_table(restored: Restored) -> str:
         "restored, latency 0",
         "change of clear ones",
         "change, latency 0",
-    ]
+        "restored, spoilt throughout",
+    ][: len(rows[0])]
     return tabulate(rows, headings, tablefmt="pipe", disable_numparse=True)
 
 

@@ -14,6 +14,7 @@ from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.spoil import spoil_clip
 
 CUTS = 0.15
+THROUGHOUT = 0.5  # of the clips that refinements are fitted to, spoilt in all of their frames
 CLEAR_WEIGHT = 3.0  # of clear frames in the loss
 
 
@@ -44,20 +45,27 @@ class ClipReader:
         self.backbone = detector.model.backbone
 
     @torch.no_grad()
-    def __call__(self, clips: Sequence[Sequence[Image]], rng: np.random.Generator) -> SpoiltClip:
-        """Spoil some of the frames of a clip; see SpoiltClip.
+    def __call__(
+        self,
+        clips: Sequence[Sequence[Image]],
+        rng: np.random.Generator,
+        *,
+        throughout: bool = False,
+    ) -> SpoiltClip:
+        """Spoil some of the frames of a clip, or all; see SpoiltClip.
 
         Args:
             clips: one of frames (H, W, 3) BGR; and another one, which takes over in CUTS of the
                 clips, as where shots are cut, or none for no cuts.
             rng: draws which frames, and how.
+            throughout: spoil all frames.
         """
         frames = list(clips[0])
         other = clips[1] if len(clips) > 1 else ()
         if other and frames[0].shape == other[0].shape and rng.random() < CUTS:
             cut = int(rng.integers(1, len(frames)))
             frames[cut:] = other[cut : len(frames)]
-        spoilt = spoil_clip(frames, rng)
+        spoilt = spoil_clip(frames, rng, throughout=throughout)
         tensors = torch.cat([self._images(f) for f in (*frames, *spoilt.values())])
         made = self.backbone.backbone(tensors)
         clear = {name: maps[: len(frames)].float() for name, maps in made.items()}

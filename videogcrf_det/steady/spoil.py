@@ -15,14 +15,21 @@ Image = NDArray[np.uint8]  # (H, W, 3)
 LONGEST = 3  # spoilt frames in a row
 
 
-def spoil_clip(frames: Sequence[Image], rng: Rng) -> dict[int, Image]:
-    """One to three successive frames of a clip, all spoilt in one way; never all of its frames.
+def spoil_clip(frames: Sequence[Image], rng: Rng, *, throughout: bool = False) -> dict[int, Image]:
+    """One to three successive frames of a clip, all spoilt in one way; or all of its frames.
+
+    Args:
+        frames: of the clip.
+        rng: draws which, and how.
+        throughout: spoil all of them.
 
     Returns:
         spoilt frames by their index.
     """
-    run = int(rng.integers(1, min(LONGEST, len(frames) - 1) + 1))
-    first = int(rng.integers(0, len(frames) - run + 1))
+    first, run = 0, len(frames)
+    if not throughout:
+        run = int(rng.integers(1, min(LONGEST, len(frames) - 1) + 1))
+        first = int(rng.integers(0, len(frames) - run + 1))
     kind = KINDS[int(rng.integers(len(KINDS)))]
     spoilt = kind(frames[first : first + run], rng)
     return dict(zip(range(first, first + run), spoilt, strict=True))

@@ -37,7 +37,8 @@ class FieldStream:
     Args:
         latency: frames that a result waits for; 0: none. None: the whole video, all of which is
             then kept.
-        strength: from 0 to 1, what links are multiplied with. 0 gives features back bit by bit.
+        strength: from 0 to 1, what links, and refinements of features, are multiplied with. 0 gives
+            features back bit by bit.
     """
 
     def __init__(self, latency: int | None = 0, strength: float = 1.0) -> None:
@@ -79,6 +80,8 @@ class FieldStream:
         self, features: Tensor, described: Described, before: _Node | None, motion: Motion | None
     ) -> _Node:
         unary = features.float()
+        if described.change is not None and self.strength:
+            unary = unary + self.strength * described.change
         if before is None:
             return _Node(*chain_forward(unary, described.confidence), described.embedding)
         size = features.shape[2:]
@@ -154,7 +157,12 @@ def steady_clip(
 
 def described_row(described: Descriptions, index: int) -> Descriptions:
     """What is said of one of M frames."""
+    place = slice(index, index + 1)
     return {
-        name: Described(*(part[index : index + 1] for part in own))
+        name: Described(
+            own.embedding[place],
+            own.confidence[place],
+            None if own.change is None else own.change[place],
+        )
         for name, own in described.items()
     }

@@ -1,8 +1,8 @@
 """Data sets known to detectron2, below $DETECTRON2_DATASETS (``datasets`` where that is not set).
 
-Importing this module registers ``camvid_{train,val,test}``, ``davis_person_semantic_{train,val}``
-and, of the drawn data set, ``mini_davis_person_semantic_{train,val}``. Files are read when a data
-set is used, not before.
+Importing this module registers ``camvid_{train,val,test}``, ``cityscapes_semantic_{train,val}``,
+``davis_person_semantic_{train,val}`` and, of the drawn data set,
+``mini_davis_person_semantic_{train,val}``. Files are read when a data set is used, not before.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from video_semseg import camvid, davis
+from video_semseg import camvid, cityscapes, davis
 
 Colours = dict[str, tuple[int, int, int]]
 
@@ -35,6 +35,10 @@ def _register_all() -> None:
     for split in camvid.SPLITS:
         load = partial(camvid.load_camvid, root / "CamVid", split)
         _register(f"camvid_{split}", load, camvid.COLOURS, camvid.VOID)
+    for split in cityscapes.SPLITS:
+        load = partial(cityscapes.load_cityscapes, root / "cityscapes", split)
+        name = f"cityscapes_semantic_{split}"
+        _register(name, load, cityscapes.COLOURS, cityscapes.VOID)
     for prefix, folder in [("davis_person", "DAVIS"), ("mini_davis_person", "mini_davis")]:
         for split in ("train", "val"):
             json_file = root / folder / "annotations" / f"{prefix}_{split}.json"

@@ -14,6 +14,7 @@ from videogcrf_det.segmentation import add_segmentation_config
 
 CONFIGS = Path(__file__).parents[3] / "projects" / "semantic_segmentation" / "configs"
 NAMES = [
+    *(f"cityscapes_semantic_{split}" for split in ("train", "val")),
     *(f"camvid_{split}" for split in ("train", "val", "test")),
     *(f"davis_person_semantic_{split}" for split in ("train", "val")),
     *(f"mini_davis_person_semantic_{split}" for split in ("train", "val")),

@@ -1,0 +1,45 @@
+"""Say of videos whether their camera moves, by the median optical flow at the border of frames."""
+
+import argparse
+from itertools import islice
+
+from videogcrf_det.cli import run_tool
+
+EPILOG = """
+    python tools/camera_motion.py --videos datasets/DAVIS/JPEGImages/480p/*
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--videos",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="video files, folders of frames, folders of either, or patterns",
+    )
+    parser.add_argument("--first", type=int, metavar="N", help="look at so many frames of each")
+    args = parser.parse_args()
+
+    import numpy as np
+    from tabulate import tabulate
+
+    from videogcrf_det.motion.camera import MOVING, camera_motion
+    from videogcrf_det.steady.fit_video import find_videos
+    from videogcrf_det.video import open_video
+
+    rows = []
+    for path in find_videos(args.videos):
+        frames = islice(open_video(path), args.first)
+        moved = camera_motion(np.ascontiguousarray(frame.image[:, :, ::-1]) for frame in frames)
+        kind = "-" if moved is None else "moving" if moved > MOVING else "static"
+        rows.append([path.name, kind, "-" if moved is None else f"{100 * moved:.2f}"])
+    headings = ["video", "camera", "% of the height a frame"]
+    print(tabulate(rows, headings, tablefmt="pipe", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    run_tool(main)
