@@ -15,6 +15,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE", "THIRD_PARTY.md"],
     keywords="detectron2 video instance-segmentation conditional-random-field temporal-consistency",
     classifiers=[
         "Development Status :: 4 - Beta",
@@ -70,6 +71,7 @@ setup(
         "tracking": ["trackeval>=1.3"],
         # what the benchmark compares with
         "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "latex2mathml>=3.77"],
         "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "trackeval>=1.3; python_version >= '3.11'"],
     },
 )

@@ -153,7 +153,7 @@ def test_the_wheel_has_all_that_the_package_needs(wheel):
     assert "videogcrf = videogcrf_det.commands:main" in entries
     assert metadata["Version"] == videogcrf_det.__version__
     assert metadata["License"] == "Apache-2.0"
-    assert "LICENSE" in metadata["License-File"]
+    assert metadata.get_all("License-File") == ["LICENSE", "THIRD_PARTY.md"]
     required = {word.split(">")[0] for word in metadata.get_all("Requires-Dist")}
     assert not {"torch", "torchvision", "detectron2"} & required  # a machine's own stay
 
