@@ -71,7 +71,13 @@ setup(
         "tracking": ["trackeval>=1.3"],
         # what the benchmark compares with
         "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
-        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "latex2mathml>=3.77"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.5,<10",
+            "mkdocstrings[python]>=0.26",
+            "latex2mathml>=3.77",
+        ],
+        "notebook": ["nbclient>=0.8", "nbformat>=5", "ipykernel>=6"],
         "dev": ["pytest>=7", "ruff>=0.6", "mypy>=1.8", "trackeval>=1.3; python_version >= '3.11'"],
     },
 )
