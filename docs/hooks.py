@@ -66,7 +66,9 @@ def on_page_content(html, page, config, files):
 
     def drawn(match):
         display = "block" if match[1] == "div" else "inline"
-        formula = convert(unescape(match[2]).strip(), display=display)
+        # the converter does not know this one
+        latex = unescape(match[2]).replace(r"\begin{aligned}", r"\begin{array}{rl}")
+        formula = convert(latex.replace(r"\end{aligned}", r"\end{array}"), display=display)
         return f'<{match[1]} class="arithmatex">{formula}</{match[1]}>'
 
     return MATHS.sub(drawn, html)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import videogcrf_det
-from videogcrf_det.commands import main, run_script
+from videogcrf_det.commands import called_as, main, run_script
 from videogcrf_det.config import find_config
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
@@ -74,18 +74,20 @@ def test_a_script_is_the_main_module_of_the_processes_it_starts(tmp_path, monkey
     """Spawned processes import the main module again, by its file, and look for functions in it."""
     script = tmp_path / "double.py"
     script.write_text(
-        "import multiprocessing, sys\n"
+        "import multiprocessing\n"
         "def double(n):\n"
         "    return 2 * n\n"
         "if __name__ == '__main__':\n"
+        "    from videogcrf_det.commands import called_as\n"
         "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
-        "        print(sys.argv, pool.map(double, [4]))\n"
+        "        print(*pool.map(double, [4]), *called_as())\n"
     )
     monkeypatch.setattr(sys, "argv", sys.argv)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         run_script(script, ["videogcrf double", "--flag"])
-    assert output.getvalue() == "['videogcrf double', '--flag'] [8]\n"
+    assert output.getvalue() == "8 videogcrf double\n"
+    assert called_as() == ["python", sys.argv[0]]  # as before
 
 
 def test_configs_by_name(tmp_path, monkeypatch):

@@ -59,6 +59,12 @@ def main() -> None:
     run_script(command.script, [f"videogcrf {name}", *command.words, *sys.argv[2:]])
 
 
+def called_as() -> list[str]:
+    """The words before the arguments of the running tool, for people who want it again."""
+    script = sys.argv[0]
+    return script.split() if script.startswith("videogcrf ") else ["python", script]
+
+
 def run_script(path: Path, words: list[str]) -> None:
     """Run a script with a command line, as runpy does but for ``words[0]``, its name in the help.
 
