@@ -72,9 +72,9 @@ def run_script(path: Path, words: list[str]) -> None:
     """
     module = types.ModuleType("__main__")
     module.__file__ = str(path)
-    before, sys.argv = sys.modules["__main__"], words
-    sys.modules["__main__"] = module
+    before = sys.modules["__main__"], sys.argv
+    sys.modules["__main__"], sys.argv = module, words
     try:
         exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
     finally:
-        sys.modules["__main__"] = before
+        sys.modules["__main__"], sys.argv = before

@@ -150,7 +150,7 @@ def demo_cfg(
     pairs = [str(part) for pair in given.items() for part in pair]
     if fields is None:
         if config_file is None:
-            raise InputError("give --config-file, or --fields of tools/fit_video.py")
+            raise InputError("give --config-file, or --fields of videogcrf fit")
         if given:
             raise InputError(
                 "--latency, --strength and --batch are for --fields: give those as well"
