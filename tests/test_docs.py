@@ -36,6 +36,7 @@ def test_formulas_are_drawn_by_the_browser(site):
     assert method.count("<math") > 200
     assert "\\(" not in method
     assert "\\frac" not in method
+    assert "<mi>&</mi>" not in method  # columns of an environment that is not known
 
 
 @pytest.mark.slow
