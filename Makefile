@@ -46,5 +46,5 @@ $(STAMP): setup.py constraints.txt tools/install_detectron2.py | $(VENV)/bin/pyt
 	@touch $@
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
