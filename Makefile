@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test benchmark lint setup clean help
+.PHONY: demo test benchmark docs lint setup clean help
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,6 +20,9 @@ test: setup  ## every test, those that train included
 benchmark: setup  ## time the solver against others, half an hour; the report goes to docs/benchmarks/
 	$(PIP) install -c constraints.txt -e '.[benchmark]'
 	$(BIN)/python tools/benchmark_gcrf.py
+
+docs: setup  ## build the documentation; then open output/site/index.html
+	$(BIN)/mkdocs build --strict
 
 lint: setup  ## style, format and types
 	$(BIN)/ruff check .
@@ -39,9 +42,9 @@ $(VENV)/bin/python:
 $(STAMP): setup.py constraints.txt tools/install_detectron2.py | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt setuptools wheel torch torchvision
 	$(BIN)/python tools/install_detectron2.py
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[detectron2,video,dev]'
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[detectron2,video,dev,docs,notebook]'
 	@touch $@
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) output build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,14 +1,42 @@
 """Packaging. detectron2 is not on PyPI: tools/install_detectron2.py or docs/install.md."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+INIT = (HERE / "videogcrf_det/__init__.py").read_text(encoding="utf-8")
 
 setup(
     name="videogcrf-det",
-    version="0.1.0",
+    version=re.findall(r'^__version__ = "(.+)"', INIT, re.MULTILINE)[0],
     description="Deep spatio-temporal random fields (VideoGCRF) for detectron2",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["videogcrf_det*"]),
-    package_data={"videogcrf_det": ["py.typed", "data/*.txt", "steady/*.pth"]},
+    license_files=["LICENSE", "THIRD_PARTY.md"],
+    keywords="detectron2 video instance-segmentation conditional-random-field temporal-consistency",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    # inside the wheel: configs that are found by name, and the scripts behind the commands
+    packages=[
+        *find_packages(include=["videogcrf_det*"]),
+        "videogcrf_det.configs",
+        "videogcrf_det.tools",
+    ],
+    package_dir={"videogcrf_det.configs": "configs", "videogcrf_det.tools": "tools"},
+    package_data={
+        "videogcrf_det": ["py.typed", "data/*.txt", "steady/*.pth"],
+        "videogcrf_det.configs": ["*/*.yaml", "*/*.py"],
+    },
+    entry_points={"console_scripts": ["videogcrf = videogcrf_det.commands:main"]},
     python_requires=">=3.10",
     # torch and detectron2 stay out: installing this must never replace a machine's own builds
     install_requires=[
@@ -45,6 +73,13 @@ setup(
         "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         # what the benchmark compares with
         "benchmark": ["linear_operator>=0.5", "pydensecrf2>=1.0"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.5,<10",
+            "mkdocstrings[python]>=0.26",
+            "latex2mathml>=3.77",
+        ],
+        "notebook": ["nbclient>=0.8", "nbformat>=5", "ipykernel>=6"],
         "dev": [
             "pytest>=7",
             "ruff>=0.6",

@@ -21,6 +21,7 @@ def main() -> None:
     import torch
 
     from videogcrf_det.benchmark import SUITES, Options, run_benchmark
+    from videogcrf_det.commands import called_as
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,7 +39,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     options = Options(device=args.device, repeats=args.repeats, shrink=args.shrink)
-    command = shlex.join(["python", *sys.argv])
+    command = shlex.join([*called_as(), *sys.argv[1:]])
     for path in run_benchmark(options, args.output, command, args.only):
         print(path)
 

@@ -7,10 +7,10 @@ from videogcrf_det.cli import run_tool
 EPILOG = """
 What the evaluation on davis_person_val loses where frames are degraded:
 
-    python tools/degrade_dataset.py --output datasets/DAVIS_degraded \\
+    videogcrf degrade-dataset --output datasets/DAVIS_degraded \\
         --annotations datasets/DAVIS/annotations/davis_person_val.json \\
         --images datasets/DAVIS/JPEGImages
-    python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS ... \\
+    videogcrf train --config-file ... --eval-only MODEL.WEIGHTS ... \\
         DATASETS.TEST "('degraded_davis_person_val',)"
 
 Kinds of copies: degraded (single frames out of focus, noisy, dark, or behind something); and of

@@ -5,13 +5,13 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/demo.py --config-file FILE --steady --input new.mp4 --output steady.mp4
-    python tools/demo.py --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
-    python tools/demo.py --config-file FILE --input street.mp4 --output detected.mp4 \\
+    videogcrf demo --config-file FILE --steady --input new.mp4 --output steady.mp4
+    videogcrf demo --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
+    videogcrf demo --config-file FILE --input street.mp4 --output detected.mp4 \\
         --opts MODEL.WEIGHTS model_final.pth
-    python tools/demo.py --config-file FILE --input frames/ --fps 24 --output detected/ \\
+    videogcrf demo --config-file FILE --input frames/ --fps 24 --output detected/ \\
         --json detected.json --opts MODEL.WEIGHTS model_final.pth
-    python tools/demo.py --config-file FILE --input 0 --output camera.mp4 \\
+    videogcrf demo --config-file FILE --input 0 --output camera.mp4 \\
         --compare-baseline mask_rcnn.pth --opts MODEL.WEIGHTS model_final.pth
 
 Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.

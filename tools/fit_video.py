@@ -5,9 +5,9 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/fit_video.py --config-file COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml \\
+    videogcrf fit --config-file COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml \\
         --videos footage/ --output fields.pth
-    python tools/demo.py --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
+    videogcrf demo --fields fields.pth --input new.mp4 --output steady.mp4 --compare-baseline
 
 No label is read and the detector stays as it is. Ctrl-C stops, and --resume goes on. docs/steady.md
 has the rest.

@@ -7,12 +7,12 @@ from videogcrf_det.cli import run_tool
 EPILOG = """
 DAVIS-2017 (indexed masks, davis_semantics.json, ImageSets/2017):
 
-    python tools/prepare_davis_person.py --root datasets/DAVIS --split train
-    python tools/prepare_davis_person.py --root datasets/DAVIS --split val
+    videogcrf prepare-davis-person --root datasets/DAVIS --split train
+    videogcrf prepare-davis-person --root datasets/DAVIS --split val
 
 DAVIS-2016 (masks of 0 and 255), sequences in which the object is one person:
 
-    python tools/prepare_davis_person.py --root datasets/DAVIS --split val \\
+    videogcrf prepare-davis-person --root datasets/DAVIS --split val \\
         --sequences dance-twirl parkour
 
 All sequences of DAVIS-2016, whatever the object is:

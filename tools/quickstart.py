@@ -4,7 +4,7 @@ import argparse
 
 from videogcrf_det.cli import run_tool
 
-CONFIG = "configs/quick_schedules/mini_davis_mask_rcnn_R_18_FPN.yaml"
+CONFIG = "quick_schedules/mini_davis_mask_rcnn_R_18_FPN.yaml"
 
 
 def main() -> None:

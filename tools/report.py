@@ -7,8 +7,8 @@ from videogcrf_det.cli import run_tool
 EPILOG = """
 RUN and BASELINE are the OUTPUT_DIR of a training or of an evaluation:
 
-    python tools/report.py --run output/video_gcrf --baseline output/mask_rcnn
-    python tools/report.py --run output/video_gcrf --dataset davis_person_val --fps 24
+    videogcrf report --run output/video_gcrf --baseline output/mask_rcnn
+    videogcrf report --run output/video_gcrf --dataset davis_person_val --fps 24
 
 docs/report.md says what the page shows.
 """

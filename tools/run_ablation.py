@@ -5,10 +5,10 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/run_ablation.py tables/davis_person_R_50_C4.yaml
-    python tools/run_ablation.py FILE --dry-run
-    python tools/run_ablation.py FILE --rows spatial "2 frames"
-    python tools/run_ablation.py FILE --output output/trial --opts SOLVER.MAX_ITER 10
+    videogcrf ablation tables/davis_person_R_50_C4.yaml
+    videogcrf ablation FILE --dry-run
+    videogcrf ablation FILE --rows spatial "2 frames"
+    videogcrf ablation FILE --output output/trial --opts SOLVER.MAX_ITER 10
 
 The same command again goes on where it was interrupted. docs/ablation.md says how to write a table.
 """

@@ -5,7 +5,7 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/steadiness.py --results a.json --results b.json --video x.mp4
+    videogcrf steadiness --results a.json --results b.json --video x.mp4
 
 docs/evaluation.md says what is measured, and how to read it.
 """

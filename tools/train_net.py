@@ -5,17 +5,17 @@ from videogcrf_det.cli import launch_tool, run_tool
 EPILOG = """
 Train on one GPU, or on the CPU where there is none:
 
-    python tools/train_net.py --config-file configs/DAVIS-Person/video_gcrf_R_50_FPN_4f.yaml
+    videogcrf train --config-file DAVIS-Person/video_gcrf_R_50_FPN_4f
 
 Go on after an interruption, evaluate, change a key:
 
-    python tools/train_net.py --config-file FILE --resume
-    python tools/train_net.py --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
-    python tools/train_net.py --config-file FILE SOLVER.IMS_PER_BATCH 1 OUTPUT_DIR output/other
+    videogcrf train --config-file FILE --resume
+    videogcrf train --config-file FILE --eval-only MODEL.WEIGHTS output/model_final.pth
+    videogcrf train --config-file FILE SOLVER.IMS_PER_BATCH 1 OUTPUT_DIR output/other
 
 Your own data (docs/datasets.md):
 
-    python tools/train_net.py --config-file FILE --train-data street=train.json:images \\
+    videogcrf train --config-file FILE --train-data street=train.json:images \\
         --test-data street_val=val.json:images
 
 --num-gpus 2 starts two processes, on the CPU where there are no GPUs.

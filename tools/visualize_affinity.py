@@ -5,11 +5,11 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/visualize_affinity.py --config-file FILE --opts MODEL.WEIGHTS model_final.pth
-    python tools/visualize_affinity.py --config-file FILE --video parkour --frame 45 \\
+    videogcrf visualize-affinity --config-file FILE --opts MODEL.WEIGHTS model_final.pth
+    videogcrf visualize-affinity --config-file FILE --video parkour --frame 45 \\
         --point 250,166 --feature p3 --output parkour.pdf --opts MODEL.WEIGHTS model_final.pth
 
-    python tools/visualize_affinity.py --config-file FILE --input walk.mp4 --frame 120 \\
+    videogcrf visualize-affinity --config-file FILE --input walk.mp4 --frame 120 \\
         --opts MODEL.WEIGHTS model_final.pth
 
 docs/affinity.md explains the figure.

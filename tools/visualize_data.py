@@ -5,8 +5,8 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/visualize_data.py --config-file configs/DAVIS-Person/video_gcrf_R_50_FPN_4f.yaml
-    python tools/visualize_data.py --config-file FILE --opts INPUT.CLIP.STRIDE 3
+    videogcrf visualize-data --config-file DAVIS-Person/video_gcrf_R_50_FPN_4f
+    videogcrf visualize-data --config-file FILE --opts INPUT.CLIP.STRIDE 3
 """
 
 

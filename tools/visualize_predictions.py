@@ -7,12 +7,12 @@ from videogcrf_det.cli import run_tool
 EPILOG = """
 The predictions of an evaluation, which COCO results files hold:
 
-    python tools/visualize_predictions.py --config-file FILE \\
+    videogcrf visualize-predictions --config-file FILE \\
         --predictions output/inference/davis_person_val/coco_instances_results.json
 
 Or those of a trained detector, which then runs:
 
-    python tools/visualize_predictions.py --config-file FILE --opts MODEL.WEIGHTS model_final.pth
+    videogcrf visualize-predictions --config-file FILE --opts MODEL.WEIGHTS model_final.pth
 """
 
 

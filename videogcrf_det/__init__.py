@@ -4,7 +4,7 @@ import warnings
 
 from videogcrf_det.errors import DETECTRON2_HINT, InputError, has_detectron2
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["InputError", "__version__"]
 
 if has_detectron2():

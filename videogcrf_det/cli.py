@@ -66,8 +66,8 @@ def _sentence(error: Exception) -> str:
 
 def _quieten() -> None:
     """Leave out what a user of the tools can change nothing about."""
-    # detectron2's way of calling torch
-    warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script")
+    # detectron2's ways of calling torch and of finding its model zoo
+    warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script|pkg_resources is")
     # the traceback of bad input, which detectron2's trainer logs before it raises it again
     logging.getLogger("detectron2.engine.train_loop").addFilter(
         lambda record: not (record.exc_info and isinstance(record.exc_info[1], InputError))

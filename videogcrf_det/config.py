@@ -2,11 +2,38 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode as CN
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.files import shipped_folder
+
+
+def find_config(name: str) -> str:
+    """The path of a config.
+
+    Args:
+        name: a path; else a name below this project's ``configs/``, or one in detectron2's model
+            zoo, with or without ``.yaml``: ``DAVIS-Person/video_gcrf_R_50_FPN_4f``.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = (name, f"{name}.yaml")
+    for path in (Path(name), *(shipped_folder("configs") / each for each in names)):
+        if path.is_file():
+            return str(path)
+    from detectron2 import model_zoo  # needs pkg_resources, which newer setuptools lack
+
+    for each in names:
+        with contextlib.suppress(RuntimeError):
+            return str(model_zoo.get_config_file(each))
+    raise InputError(
+        f"there is no config {name}, neither here nor among those of videogcrf_det and of "
+        "detectron2's model zoo: check the path"
+    )
 
 
 def add_videogcrf_config(cfg: CN) -> None:

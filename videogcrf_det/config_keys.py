@@ -118,7 +118,7 @@ def check_takes_clips(cfg: CfgNode) -> None:
             raise InputError(
                 f"MODEL.META_ARCHITECTURE {name} takes single images and no clips: set it to "
                 "ClipRCNN, which is detectron2's GeneralizedRCNN on clips, or train it with "
-                "detectron2 and steady it with tools/fit_video.py"
+                "detectron2 and steady it with videogcrf fit"
             )
 
 

@@ -36,7 +36,7 @@ from torch import nn
 from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer, check_optimizer
-from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.config import add_videogcrf_config, find_config
 from videogcrf_det.config_keys import built_from_config, check_keys, check_parts, check_takes_clips
 from videogcrf_det.data import (
     ClipDatasetMapper,
@@ -68,16 +68,17 @@ def build_cfg(
     """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU.
 
     Args:
-        config_file: YAML.
+        config_file: YAML, by path or by name (see find_config); "" for detectron2's defaults.
         opts: keys and values, alternately.
         add_config: adds the keys that detectron2 does not have.
     """
+    path = config_file and find_config(config_file)
     cfg = get_cfg()
     add_config(cfg)
     stock = cfg.clone()
     try:
-        if config_file:
-            cfg.merge_from_file(config_file)
+        if path:
+            cfg.merge_from_file(path)
         # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word
         fields = cfg.MODEL.VIDEO_GCRF
         of_file, fields.NEIGHBOURHOOD = fields.NEIGHBOURHOOD, None
@@ -109,8 +110,15 @@ def _available(device: str) -> str:
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of detectron2's command line, with its loggers, output folder and seed set up."""
     cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
-    default_setup(cfg, args)
+    set_up_run(cfg, args)
     return cfg
+
+
+def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """detectron2's default_setup, for a config that may be given by name."""
+    if args.config_file:
+        args.config_file = find_config(args.config_file)  # its text is logged
+    default_setup(cfg, args)
 
 
 class VideoTrainer(DefaultTrainer):

@@ -4,7 +4,7 @@ import importlib.util
 
 DETECTRON2_HINT = (
     "detectron2 is not installed, so only videogcrf_det.gcrf works: run `make setup` in the "
-    "project's folder, or `python tools/install_detectron2.py`, or install it from its repository "
+    "project's folder, or `videogcrf install-detectron2`, or install it from its repository "
     "(docs/install.md)."
 )
 

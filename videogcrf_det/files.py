@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or absent."""
+"""Files and folders that are either whole or absent, and those that are shipped."""
 
 import contextlib
 import os
@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videogcrf_det.errors import InputError
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder that a wheel has inside the package, and a checkout beside it."""
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 @contextlib.contextmanager

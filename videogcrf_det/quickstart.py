@@ -175,27 +175,27 @@ def _steps(config_file: str, folder: Path) -> list[Step]:
     env = f"DETECTRON2_DATASETS={folder}/datasets"
     prepare = " ".join(
         [
-            f"python tools/prepare_davis_person.py --root {data} --split train",
+            f"videogcrf prepare-davis-person --root {data} --split train",
             f"--resolution {SIZE[0]}p --ignore-masks {data}/IgnoreMasks",
             f"--output {data}/annotations/mini_davis_person_train.json",
         ]
     )
-    fit = f"python tools/fit_video.py --config-file {folder}/per_frame/config.yaml"
+    fit = f"videogcrf fit --config-file {folder}/per_frame/config.yaml"
     fit += f" --weights {folder}/per_frame/model_final.pth --iterations {ITERATIONS}"
     return [
         Step(
             "Draw the videos",
-            f"python tools/make_mini_davis.py --output {data} --speed {SPEED}",
+            f"videogcrf make-mini-davis --output {data} --speed {SPEED}",
         ),
         Step("Collect the persons, for train and val", prepare),
-        Step("Train", f"{env} python tools/train_net.py --config-file {config_file}"),
+        Step("Train", f"{env} videogcrf train --config-file {config_file}"),
         Step(
             "Fit fields to raw videos",
             f"{fit} --videos '{data}/JPEGImages/{SIZE[0]}p/walk-*' --output {folder}/fields.pth",
         ),
         Step(
             "Use them on any video",
-            f"python tools/demo.py --fields {folder}/fields.pth --input VIDEO --output steady.mp4 "
+            f"videogcrf demo --fields {folder}/fields.pth --input VIDEO --output steady.mp4 "
             "--compare-baseline",
         ),
     ]

@@ -163,12 +163,12 @@ def test_tracks_over_time(page):
 
 
 def test_how_to_repeat_it(page):
-    again = re.findall(r"<pre><code>(.*python tools.*)</code></pre>", page.read_text())
+    again = re.findall(r"<pre><code>(.*videogcrf .*)</code></pre>", page.read_text())
     root = page.parent.parent
-    assert [line.rpartition("DATASETS")[2].partition("python ")[2] for line in again] == [
-        f"tools/train_net.py --config-file {root}/crf/config.yaml OUTPUT_DIR {root}/crf-again",
-        f"tools/train_net.py --config-file {root}/base/config.yaml OUTPUT_DIR {root}/base-again",
-        f"tools/report.py --output {root}/page-again --run {root}/crf-again "
+    assert [line[line.index("videogcrf ") :] for line in again] == [
+        f"videogcrf train --config-file {root}/crf/config.yaml OUTPUT_DIR {root}/crf-again",
+        f"videogcrf train --config-file {root}/base/config.yaml OUTPUT_DIR {root}/base-again",
+        f"videogcrf report --output {root}/page-again --run {root}/crf-again "
         f"--baseline {root}/base-again --dataset {DATASET}",
     ]
 
@@ -211,7 +211,7 @@ def test_one_run_alone_that_was_not_trained(data, tmp_path):
         assert absent not in text, absent
     assert f"Model on {DATASET}" in text
     assert "Masks 41.3 88.0" in text
-    assert "tools/train_net.py --config-file" in text
+    assert "videogcrf train --config-file" in text
     assert "--eval-only" in text
 
 

@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from videogcrf_det.ablation.results import Results, read_outcome
 from videogcrf_det.ablation.runs import Run, execute, plan_runs
 from videogcrf_det.ablation.schema import check_opts
 from videogcrf_det.ablation.table_file import Table, load_table
+from videogcrf_det.commands import called_as
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress
@@ -71,7 +71,7 @@ def run_ablation(
     for run in runs:
         if run not in remade:
             run.check_command()
-    words = ["python", sys.argv[0], str(path), *(["--output", output] if output else [])]
+    words = [*called_as(), str(path), *(["--output", output] if output else [])]
     write = partial(
         write_table, table, runs, shlex.join([*words, *(["--opts", *opts] if opts else [])])
     )

@@ -90,7 +90,7 @@ def _training_cfg(folder: Path, options: Options, count: int) -> Any:
 
     boxes = max(4, 512 // options.shrink**2)
     return build_cfg(
-        str(CONFIGS / TRAINING),
+        f"{CONFIGS}/{TRAINING}",
         [
             *["MODEL.WEIGHTS", "", "MODEL.DEVICE", str(options.device), "SEED", "1"],
             *["DATASETS.TRAIN", f"('{DATA_SET}',)", "OUTPUT_DIR", str(folder / "out")],

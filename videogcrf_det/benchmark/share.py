@@ -4,7 +4,6 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from videogcrf_det.benchmark.suites import Options, Row
 from videogcrf_det.benchmark.timing import Candidate, Lap
 from videogcrf_det.gcrf import VideoGCRF
 
-CONFIGS = Path("configs/DAVIS-Person")
+CONFIGS = "DAVIS-Person"
 # name in the table -> the detector's config, and options of the random field
 DETECTORS: dict[str, tuple[str, list[str]]] = {
     "R-50-FPN, p3 to p5": ("R_50_FPN", []),
@@ -96,7 +95,7 @@ def _model(config: str, opts: list[str], clip: list[Any], options: Options) -> n
     common = ["MODEL.WEIGHTS", "", "MODEL.DEVICE", str(options.device)]
     common += ["TEST.DETECTIONS_PER_IMAGE", str(DETECTIONS)]
     torch.manual_seed(0)
-    model = build_model(build_cfg(str(CONFIGS / config), [*common, *opts])).eval()
+    model = build_model(build_cfg(f"{CONFIGS}/{config}", [*common, *opts])).eval()
 
     def normalise(layer: FrozenBatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))

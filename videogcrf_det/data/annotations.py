@@ -41,7 +41,7 @@ def read_json(json_file: str | os.PathLike[str]) -> Any:
     json_file = os.fspath(json_file)
     if not PathManager.isfile(json_file):
         raise InputError(
-            f"{json_file} does not exist: make it with tools/prepare_davis_person.py "
+            f"{json_file} does not exist: make it with videogcrf prepare-davis-person "
             "(docs/datasets.md), set DETECTRON2_DATASETS to the folder that has the data, or name "
             "your own data with --train-data and --test-data"
         )

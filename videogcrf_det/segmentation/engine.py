@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import build_augmentation
-from detectron2.engine import default_argument_parser, default_setup
+from detectron2.engine import default_argument_parser
 from detectron2.evaluation import inference_context
 from detectron2.modeling import build_model
 from detectron2.projects.deeplab import build_lr_scheduler
@@ -17,7 +17,7 @@ from torch import nn
 
 from videogcrf_det.config_keys import built_from_config, check_parts
 from videogcrf_det.data import ClipDatasetMapper, load_clips
-from videogcrf_det.engine import VideoTrainer, load_model
+from videogcrf_det.engine import VideoTrainer, load_model, set_up_run
 from videogcrf_det.errors import InputError
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise
@@ -146,7 +146,7 @@ def run_phase(
     """Train and evaluate one phase, or evaluate alone."""
     for name in ("detectron2", "fvcore"):
         logging.getLogger(name).handlers.clear()  # of the phase before
-    default_setup(cfg, args)
+    set_up_run(cfg, args)
     if eval_only:
         return trainer_class.test(cfg, load_model(cfg))
     trainer = trainer_class(cfg)

@@ -13,6 +13,7 @@ from detectron2.data import transforms as T
 from torch import nn
 
 from videogcrf_det.checkpoint import ClipCheckpointer
+from videogcrf_det.config import find_config
 from videogcrf_det.engine import build_cfg, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.fields import SteadyFields
@@ -68,7 +69,7 @@ def load_detector(config_file: str, weights: str = "", opts: Sequence[str] = ())
     """Build a detector and load its weights.
 
     Args:
-        config_file: YAML, a LazyConfig (.py), or the name of either in detectron2's model zoo.
+        config_file: YAML or a LazyConfig (.py), by path or by name (see find_config).
         weights: replace those that the config names.
         opts: ``KEY VALUE`` pairs, or ``key=value`` for a LazyConfig.
 
@@ -94,24 +95,6 @@ def _source(config_file: str, weights: str, opts: Sequence[str]) -> dict[str, An
         for name in (config_file, weights)
     ]
     return {"config_file": here[0], "weights": here[1], "opts": list(opts)}
-
-
-def find_config(name: str) -> str:
-    """A path as it is; else that of a config in detectron2's model zoo.
-
-    Raises:
-        InputError: there is neither.
-    """
-    if Path(name).is_file():
-        return name
-    from detectron2 import model_zoo
-
-    try:
-        return str(model_zoo.get_config_file(name))
-    except RuntimeError:
-        raise InputError(
-            f"there is no config {name}, neither here nor in detectron2's model zoo: check the path"
-        ) from None
 
 
 def _lazy(path: str, weights: str, opts: Sequence[str]) -> Detector:
@@ -203,12 +186,12 @@ def demo_cfg(
     pairs = [str(part) for pair in given.items() for part in pair]
     if fields is None:
         if config_file is None:
-            raise InputError("give --config-file, or --fields of tools/fit_video.py")
+            raise InputError("give --config-file, or --fields of videogcrf fit")
         if given:
             raise InputError(
                 "--latency, --strength and --batch are for fields: give --fields or --steady"
             )
-        return build_cfg(find_config(config_file), opts)
+        return build_cfg(config_file, opts)
     if fields == READY_MADE and config_file is None:
         raise InputError(f"{READY_MADE} fields are for any detector: give one with --config-file")
     if config_file is None:
@@ -222,4 +205,4 @@ def demo_cfg(
         opts = [*source["opts"], "MODEL.WEIGHTS", source["weights"], *pairs, *opts]
     else:
         opts = [*pairs, *opts]
-    return build_cfg(find_config(config_file), ["MODEL.VIDEO_GCRF.FIELDS", fields, *opts])
+    return build_cfg(config_file, ["MODEL.VIDEO_GCRF.FIELDS", fields, *opts])

@@ -153,13 +153,13 @@ class SteadyFields(Fields):
             raise InputError(
                 f"the fields are for features {_listed(self.channels)}, the backbone of "
                 f"{architecture} gives {_listed(shapes)}: fit fields to this detector "
-                "(tools/fit_video.py)"
+                "(videogcrf fit)"
             )
         if self.fingerprint != fingerprint(model.get_submodule("backbone")):
             raise InputError(
                 f"the fields were fitted to a detector with other weights than this "
                 f"{architecture}: load the weights that they were fitted to, or fit them anew "
-                "(tools/fit_video.py)"
+                "(videogcrf fit)"
             )
 
     def save(self, path: str | Path) -> None:
@@ -185,7 +185,7 @@ class SteadyFields(Fields):
             InputError: it is not there, or is none.
         """
         if not Path(path).is_file():
-            raise InputError(f"there are no fields at {path}: make them with tools/fit_video.py")
+            raise InputError(f"there are no fields at {path}: make them with videogcrf fit")
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != FORMAT:
@@ -201,7 +201,7 @@ class SteadyFields(Fields):
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{path} holds no fields of this version ({reason}): make them anew with "
-                "tools/fit_video.py"
+                "videogcrf fit"
             ) from None
         return fields
 

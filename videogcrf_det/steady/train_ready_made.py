@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.steady.clips import Image, collect_clips
-from videogcrf_det.steady.detector import Detector, find_config
+from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fit import FitOptions, Fitter
 from videogcrf_det.steady.fit_video import find_videos, restored_table
 from videogcrf_det.steady.ready_made import ReadyMade
@@ -75,7 +75,7 @@ def load_backbone(words: str) -> Detector:
     Without MODEL.WEIGHTS its weights are random. Frames are taken in the size that they have.
     """
     config_file, *opts = shlex.split(words)
-    cfg = build_cfg(find_config(config_file), opts)
+    cfg = build_cfg(config_file, opts)
     torch.manual_seed(0)
     model = build_model(cfg).eval().requires_grad_(False)
     if cfg.MODEL.WEIGHTS:

@@ -248,7 +248,7 @@ def _advice(name: str, run: Run) -> str:
 
 def _command(run: Run, output: str | Path, *flags: str) -> str:
     config = str(run.folder / "config.yaml")
-    words = ["python", "tools/train_net.py", "--config-file", config, *flags]
+    words = ["videogcrf", "train", "--config-file", config, *flags]
     return shlex.join([*words, "OUTPUT_DIR", str(output)])
 
 
@@ -257,7 +257,7 @@ def _steps(runs: Runs, folder: Path) -> list[Step]:
     root = os.environ.get("DETECTRON2_DATASETS")
     env = f"DETECTRON2_DATASETS={shlex.quote(root)} " if root else ""
     steps = []
-    page = ["python", "tools/report.py", "--output", f"{folder}-again"]
+    page = ["videogcrf", "report", "--output", f"{folder}-again"]
     for (name, run), option in zip(runs.items(), ("--run", "--baseline"), strict=False):
         page += [option, f"{run.folder}-again"]
         if run.config:

@@ -63,7 +63,7 @@ def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
     if not (inference / RESULTS).is_file():
         raise InputError(
             f"{inference / RESULTS} does not exist: evaluate the model on {dataset} with "
-            "tools/train_net.py --eval-only, or name another data set with --dataset"
+            "videogcrf evaluate, or name another data set with --dataset"
         )
     log, config = folder / "metrics.json", folder / "config.yaml"
     return Run(
@@ -86,7 +86,7 @@ def only_dataset(folder: Path, results: str = RESULTS) -> str:
     if not names:
         raise InputError(
             f"{folder} has no inference/<data set>/{results}: name the OUTPUT_DIR of a model, and "
-            "evaluate it with train_net.py --eval-only"
+            "evaluate it with videogcrf evaluate"
         )
     if len(names) > 1:
         raise InputError(
@@ -127,6 +127,6 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not what an evaluation writes ({type(error).__name__}: {error}): evaluate "
-            "again with tools/train_net.py --eval-only"
+            "again with videogcrf evaluate"
         ) from None
     return content

@@ -122,7 +122,7 @@ def test_frames_are_loaded_in_order_with_the_keys_of_videos(write, content, tmp_
         ),
         (
             lambda root: (root / "annotations/davis_person_train.json").unlink(),
-            r"davis_person_train\.json does not exist: make it with tools/prepare_davis_person\.py",
+            r"davis_person_train\.json does not exist: make it with videogcrf prepare-davis-person",
         ),
     ],
 )
