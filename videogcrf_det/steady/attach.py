@@ -86,7 +86,7 @@ class SteadyBackbone(Backbone):
             for index in range(len(images)):
                 motion = None if self.motion is None else self.motion(images[index : index + 1])
                 rows += self._stream.push(_row(features, index), motion)
-        return {name: torch.cat([row[name] for row in rows]) for name in features}
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
     def images_of(self, model: nn.Module, frame: Frame) -> Tensor:
         """The images (1, 3, H, W) that ``model``, whose backbone this is, makes of a frame."""

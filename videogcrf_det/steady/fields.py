@@ -23,7 +23,11 @@ class SteadyFields(nn.Module):
     """A chain field for each of a backbone's features.
 
     Args:
-        channels: C of the features that are coupled, by name.
+        channels: C of the features that are coupled, by name; of maps with a description, that of
+            the features in it.
+        description: names of maps that are coupled by what other features say of them, and the
+            names of those features. A last layer is such a map, and of it the variance is given
+            as well; see ``variance_of``.
         options: keyword arguments of ChainField.
         fingerprint: of the backbone that they were fitted to; see ``fingerprint``.
         source: names the detector: ``config_file``, ``weights``, ``opts``.
@@ -39,10 +43,12 @@ class SteadyFields(nn.Module):
         channels: Mapping[str, int],
         fingerprint: str = "",
         source: Mapping[str, Any] | None = None,
+        description: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         self.channels = dict(channels)
+        self.description = dict(description or {})
         self.fingerprint = fingerprint
         self.source = dict(source or {})
         self.options = options
@@ -54,11 +60,16 @@ class SteadyFields(nn.Module):
     def for_model(cls, model: nn.Module, **options: Any) -> "SteadyFields":
         """New fields for all features of a model's backbone.
 
+        A model with a ``description``, as SteadyFields take it, has those maps coupled alone.
+
         Raises:
             InputError: the model has no backbone with named features.
         """
-        channels = channels_of(model)
-        return cls(channels, fingerprint(model.get_submodule("backbone")), **options)
+        channels, description = channels_of(model), getattr(model, "description", {})
+        if description:
+            channels = {name: channels[source] for name, source in description.items()}
+        mark = fingerprint(model.get_submodule("backbone"))
+        return cls(channels, mark, description=description, **options)
 
     @classmethod
     def moving_average(cls, model: nn.Module, share: float) -> "SteadyFields":
@@ -94,10 +105,21 @@ class SteadyFields(nn.Module):
         assert isinstance(field, ChainField)
         return field
 
+    @property
+    def made(self) -> list[str]:
+        """Names of the maps that come out of the chains."""
+        return [*self, *map(variance_of, self.description)]
+
+    @property
+    def read(self) -> list[str]:
+        """Names of the maps that go into the chains."""
+        return [*self, *self.description.values()]
+
     def check(self, model: nn.Module) -> None:
         """Raise InputError unless the fields were fitted to this model."""
         shapes, architecture = channels_of(model), type(model).__name__
-        differing = [name for name in self if shapes.get(name) != self.channels[name]]
+        sources = {name: self.description.get(name, name) for name in self}
+        differing = [name for name in self if shapes.get(sources[name]) != self.channels[name]]
         if differing:
             raise InputError(
                 f"the fields are for features {_listed(self.channels)}, the backbone of "
@@ -116,6 +138,7 @@ class SteadyFields(nn.Module):
         content = {
             "format": FORMAT,
             "channels": self.channels,
+            "description": self.description,
             "options": self.options,
             "fingerprint": self.fingerprint,
             "source": self.source,
@@ -138,7 +161,8 @@ class SteadyFields(nn.Module):
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
-            named = content["fingerprint"], content["source"]
+            # files of detectors were written without a description
+            named = content["fingerprint"], content["source"], content.get("description")
             fields = cls(content["channels"], *named, **content["options"])
             fields.motion = content["motion"]
             fields.load_state_dict(content["weights"])
@@ -152,6 +176,11 @@ class SteadyFields(nn.Module):
                 "tools/fit_video.py"
             ) from None
         return fields
+
+
+def variance_of(name: str) -> str:
+    """The name of the variance (M, 1, h, w) of a map that has a description."""
+    return f"{name}_variance"
 
 
 def fingerprint(backbone: nn.Module) -> str:

@@ -3,14 +3,15 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from videogcrf_det.gcrf.chain import chain_backward, chain_forward
+from videogcrf_det.gcrf.chain import chain_backward, chain_forward, series
 from videogcrf_det.gcrf.chain_field import link
 from videogcrf_det.motion.warp import Motion, moved
-from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.fields import SteadyFields, variance_of
 
 Features = Mapping[str, Tensor]  # maps (1, C, h, w) of a frame by name
 
@@ -21,9 +22,18 @@ class _Node:
 
     mean: Tensor  # m (1, C, h, w)
     precision: Tensor  # p (1, 1, h, w)
+    confidence: Tensor  # c (1, 1, h, w)
     embedding: Tensor  # t (1, D, h, w)
     motion: Tensor | None = None  # to the next frame, once that is there
     link: Tensor | None = None
+
+
+class _Solved(NamedTuple):
+    """The solution of a frame at one level."""
+
+    mean: Tensor  # x (1, C, h, w)
+    precision: Tensor | None  # what its variance is 1 over; None where nobody asks for it
+    ahead: Tensor | None = None  # how much of that comes from the frames after it
 
 
 class FieldStream:
@@ -59,7 +69,7 @@ class FieldStream:
         before = self._nodes[-1] if self._nodes else None
         self._nodes.append(
             {
-                name: self._node(name, features[name], before[name] if before else None, motion)
+                name: self._node(name, features, before[name] if before else None, motion)
                 for name in self.fields
             }
         )
@@ -76,13 +86,18 @@ class FieldStream:
         self._nodes.clear()
 
     def _node(
-        self, name: str, features: Tensor, before: _Node | None, motion: Motion | None
+        self, name: str, features: Features, before: _Node | None, motion: Motion | None
     ) -> _Node:
-        described = self.fields[name].describe(features)
-        unary = features.float()
+        source = features[self.fields.description.get(name, name)]
+        described = self.fields[name].describe(source)
+        unary = features[name].float()
         if before is None:
-            return _Node(*chain_forward(unary, described.confidence), described.embedding)
-        size = features.shape[2:]
+            return _Node(
+                *chain_forward(unary, described.confidence),
+                described.confidence,
+                described.embedding,
+            )
+        size = unary.shape[2:]
         back = None if motion is None else motion.backward_at(size)
         mean, precision, embedding = (
             moved(maps, back) for maps in (before.mean, before.precision, before.embedding)
@@ -95,58 +110,90 @@ class FieldStream:
             ahead = moved(described.embedding, before.motion)
             before.link = self.strength * link(before.embedding, ahead)
         state = chain_forward(unary, described.confidence, (mean, precision), strength)
-        return _Node(*state, described.embedding)
+        return _Node(*state, described.confidence, described.embedding)
 
     def _first_result(self) -> Features:
         """That of the first frame that waits, given all that is there."""
         nodes = list(self._nodes)[-len(self._waiting) :]
-        results = {name: nodes[-1][name].mean for name in self.fields}
-        for earlier in reversed(nodes[:-1]):
-            results = {name: _backward(earlier[name], results[name]) for name in self.fields}
+        results = self._solved(nodes[-1])
+        for index in reversed(range(len(nodes) - 1)):
+            results = self._solved(nodes[index], nodes[index + 1], results)
         while len(self._nodes) > max(1, len(self._waiting)):
             self._nodes.popleft()  # the last one stays: the next frame needs it
         return _with(self._waiting.popleft(), results)
 
     def _all_results(self) -> Iterator[Features]:
-        results: dict[str, Tensor] = {}
+        results: dict[str, _Solved] = {}
         done = []
+        after: dict[str, _Node] | None = None
         while self._waiting:
             nodes = self._nodes.pop()
-            results = {
-                name: _backward(nodes[name], results[name]) if results else nodes[name].mean
-                for name in self.fields
-            }
+            results = self._solved(nodes, after, results)
+            after = nodes
             done.append(_with(self._waiting.pop(), results))
         yield from reversed(done)
 
+    def _solved(
+        self,
+        nodes: Mapping[str, _Node],
+        after: Mapping[str, _Node] | None = None,
+        results: Mapping[str, _Solved] | None = None,
+    ) -> dict[str, _Solved]:
+        """The solutions of a frame at all levels, from those of the next one if there is any."""
+        if after is None or results is None:
+            wanted = self.fields.description
+            return {
+                k: _Solved(n.mean, n.precision if k in wanted else None) for k, n in nodes.items()
+            }
+        return {name: _backward(nodes[name], after[name], results[name]) for name in nodes}
 
-def _backward(node: _Node, after: Tensor) -> Tensor:
+
+def _backward(node: _Node, next_node: _Node, after: _Solved) -> _Solved:
     assert node.link is not None
-    return chain_backward(node.mean, node.precision, node.link, moved(after, node.motion))
+    mean = chain_backward(node.mean, node.precision, node.link, moved(after.mean, node.motion))
+    if after.precision is None:
+        return _Solved(mean, None)
+    ahead = next_node.confidence if after.ahead is None else next_node.confidence + after.ahead
+    through = series(moved(ahead, node.motion), node.link)
+    return _Solved(mean, node.precision + through, through)
 
 
-def _with(features: Features, results: Mapping[str, Tensor]) -> Features:
-    return {**features, **{k: v.to(features[k].dtype) for k, v in results.items()}}
+def _with(features: Features, results: Mapping[str, _Solved]) -> Features:
+    made = {name: solved.mean.to(features[name].dtype) for name, solved in results.items()}
+    variances = {
+        variance_of(name): 1 / solved.precision
+        for name, solved in results.items()
+        if solved.precision is not None
+    }
+    return {**features, **made, **variances}
 
 
 def steady_clip(
-    fields: SteadyFields, features: Features, motion: Sequence[Motion | None]
+    fields: SteadyFields,
+    features: Features,
+    motion: Sequence[Motion | None],
+    strength: float = 1.0,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A clip's averages given all of its frames, and given those up to each frame alone.
 
     Args:
         features: maps (V, C, h, w) by name.
         motion: V, between each frame and the one before.
+        strength: see FieldStream.
 
     Returns:
-        maps (V, C, h, w) by name, in float32, twice.
+        maps (V, C, h, w) by name, in float32, twice; of maps with a description, their variances
+        (V, 1, h, w) as well.
     """
-    stream = FieldStream(fields, latency=None)
+    stream = FieldStream(fields, latency=None, strength=strength)
     for index, step in enumerate(motion):
-        row = {name: features[name][index : index + 1] for name in fields}
+        row = {name: features[name][index : index + 1] for name in fields.read}
         deque(stream.push(row, step))
-    past = [{name: node[name].mean for name in fields} for node in stream._nodes]
+    past = [
+        _with(*pair)
+        for pair in zip(stream._waiting, map(stream._solved, stream._nodes), strict=True)
+    ]
     return tuple(
-        {name: torch.cat([row[name] for row in rows]) for name in fields}
+        {name: torch.cat([row[name] for row in rows]) for name in fields.made}
         for rows in (list(stream.flush()), past)
     )  # type: ignore[return-value]
