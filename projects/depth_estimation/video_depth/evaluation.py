@@ -144,7 +144,7 @@ class _Meter:
         known = known_pixels(truth, own.least, own.greatest)
         depth = prepared(depth, truth, known, own.least, own.greatest, own.median_scaling)
         with named_if_unreadable(record):
-            image = read_image(record.get("clear_file_name", record["file_name"]), "BGR")
+            image = read_image(record.get("clear_file_name") or record["file_name"], "BGR")
         if known.any():
             d, t = depth[known].astype(float), truth[known].astype(float)
             self._keep("depth", errors(d, t))
@@ -153,10 +153,11 @@ class _Meter:
                 self._keep("uncertainty", sparsification(np.abs(d - t) / t, v))
                 self._keep("uncertainty", calibration(np.log(d) - np.log(t), v))
         if self.before is not None and self.before[0].shape == image.shape:
-            old_image, *old = self.before
+            old_image, old_depth, old_truth, old_known = self.before
             flows = self.flow(old_image, image), self.flow(image, old_image)
-            pairs = [(a, b) for a, b in zip(old, (depth, truth, known), strict=True)]
-            opw = flow_warped_difference(*pairs, flows)  # type: ignore[arg-type]
+            opw = flow_warped_difference(
+                (old_depth, depth), (old_truth, truth), (old_known, known), flows
+            )
             if opw is not None:
                 self._keep("temporal", {"OPW": opw})
         self.before = image, depth, truth, known
