@@ -15,9 +15,9 @@ from videogcrf_det.engine import build_cfg
 
 CONFIG = "projects/depth_estimation/configs/MiniDAVIS/R_18_4f.yaml"
 TINY = [
-    *["MODEL.RESNETS.STEM_OUT_CHANNELS", "8", "MODEL.RESNETS.NORM", "", "MODEL.WEIGHTS", ""],
-    *["MODEL.FPN.OUT_CHANNELS", "16", "MODEL.DEPTH_HEAD.CONV_DIM", "16"],
-    *["MODEL.DEPTH_HEAD.NORM", "", "MODEL.VIDEO_GCRF.TEMPORAL_DIM", "4"],
+    *["MODEL.RESNETS.STEM_OUT_CHANNELS", "32", "MODEL.WEIGHTS", ""],
+    *["MODEL.FPN.OUT_CHANNELS", "32", "MODEL.DEPTH_HEAD.CONV_DIM", "32"],
+    *["MODEL.VIDEO_GCRF.TEMPORAL_DIM", "4"],
     *["MODEL.VIDEO_GCRF.NUM_CONVS", "1", "MODEL.VIDEO_GCRF.CONV_DIM", "8"],
     *["INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.MIN_SIZE_TEST", "48", "INPUT.CLIP.NUM_FRAMES", "3"],
     *["SOLVER.IMS_PER_BATCH", "2", "SOLVER.AMP.ENABLED", "False"],
@@ -60,13 +60,18 @@ def videos(own_root):
 
 
 @pytest.fixture
-def make_cfg(videos, tmp_path):
+def small(videos, tmp_path):
+    """Overrides of CONFIG: the small network on the videos, with its output in tmp_path/run."""
+    own = ["DATASETS.TRAIN", f"('{videos}',)", "DATASETS.TEST", f"('{videos}',)"]
+    return [*TINY, *own, "OUTPUT_DIR", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def make_cfg(small):
     """The config of the network, with further overrides."""
 
     def make(*opts):
-        own = ["DATASETS.TRAIN", f"('{videos}',)", "DATASETS.TEST", f"('{videos}',)"]
-        opts = [*TINY, *own, "OUTPUT_DIR", str(tmp_path / "run"), *map(str, opts)]
-        return build_cfg(CONFIG, opts, add_depth_config)
+        return build_cfg(CONFIG, [*small, *map(str, opts)], add_depth_config)
 
     return make
 

@@ -133,7 +133,7 @@ def test_fitted_fields_couple_log_depth_alone(make_cfg, make_model):
     model = make_model(make_cfg("MODEL.DEPTH_HEAD.CHAIN", "False"))
     fields = SteadyFields.for_model(model)
     assert list(fields) == [LOG_DEPTH]
-    assert fields.channels == {LOG_DEPTH: 16}
+    assert fields.channels == {LOG_DEPTH: 32}
     fields.check(model)
     torch.nn.init.normal_(model.backbone.head.predictor.bias)  # the head belongs to it
     with pytest.raises(InputError, match="other weights"):
