@@ -1,12 +1,18 @@
 """Fields of maps that other features describe, and the variances of their chains."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from videogcrf_det import InputError
 from videogcrf_det.gcrf.chain_field import link
 from videogcrf_det.motion.warp import Motion
+from videogcrf_det.steady import fit
+from videogcrf_det.steady.clips import Clips
 from videogcrf_det.steady.fields import SteadyFields, variance_of
+from videogcrf_det.steady.fit import Fitter
+from videogcrf_det.steady.objective import SpoiltClip
 from videogcrf_det.steady.stream import FieldStream, steady_clip
 
 V, C, H, W = 6, 5, 3, 4
@@ -115,18 +121,55 @@ def test_along_whole_cells_it_is_the_chain_of_a_still_picture(fields, features):
 
 
 def test_files(fields, features, tmp_path):
+    fields.units["x"] = 2.5
     fields.save(tmp_path / "fields.pth")
     loaded = SteadyFields.load(tmp_path / "fields.pth")
+    assert loaded.units == {"x": 2.5}
     before, after = (streamed(each, features, 1) for each in (fields, loaded))
     assert all((before[name] == after[name]).all() for name in before)
     # files that were written before there were descriptions
     plain = SteadyFields({"f": C}, dim=4)
     plain.save(tmp_path / "plain.pth")
     content = torch.load(tmp_path / "plain.pth", weights_only=True)
-    del content["description"]
+    del content["description"], content["units"]
     torch.save(content, tmp_path / "plain.pth")
     assert SteadyFields.load(tmp_path / "plain.pth").made == ["f"]
     content["channels"] = {"f": "many"}
     torch.save(content, tmp_path / "plain.pth")
     with pytest.raises(InputError, match=r"plain.pth holds no fields"):
         SteadyFields.load(tmp_path / "plain.pth")
+
+
+def test_the_unit_of_variances_is_learnt_without_labels(tmp_path, monkeypatch):
+    """That of what held-out clips miss, on average: a hundred times for ten times the error."""
+    monkeypatch.setattr(fit, "read_clip", lambda _: [])
+    torch.manual_seed(3)
+    found = []
+    for factor in (1.0, 10.0):
+        fitter = Fitter.__new__(Fitter)
+        fitter.fields = SteadyFields({"x": C}, description={"x": "f"}, dim=4)
+        for parameter in fitter.fields.parameters():
+            torch.nn.init.constant_(parameter, 0.01)
+        generator = torch.Generator().manual_seed(0)
+        clear = {
+            "x": factor * torch.randn(V, 1, H, W, generator=generator),
+            "f": torch.randn(V, C, H, W, generator=generator),
+        }
+        seen = {
+            "x": clear["x"] + factor * torch.randn(V, 1, H, W, generator=generator),
+            "f": clear["f"],
+        }
+        valid = {"x": torch.ones(1, 1, H, W, dtype=torch.bool)}
+        clip = SpoiltClip(
+            [True] * V, seen, clear, valid, torch.zeros(V, 3, H, W), (H, W), [None] * V
+        )
+        fitter.clips = Clips((), (tmp_path,))
+        fitter._reader = lambda clip=clip: nullcontext(lambda *_: clip)
+        fitter._set_units()
+        found.append(fitter.fields.units["x"])
+        ratios = [
+            ((made["x"] - clear["x"]).square() / made["x_variance"]).mean()
+            for made in steady_clip(fitter.fields, seen, clip.motion)
+        ]
+        assert float(torch.stack(ratios).mean()) == pytest.approx(1, rel=1e-4)
+    assert found[1] == pytest.approx(100 * found[0], rel=1e-3)

@@ -34,6 +34,7 @@ class SteadyFields(nn.Module):
 
     Attributes:
         motion: along what they were fitted; see motion_of.
+        units: what variances are multiplied with, by name: chains know them up to a factor alone.
     """
 
     motion: str = ""
@@ -49,6 +50,7 @@ class SteadyFields(nn.Module):
         super().__init__()
         self.channels = dict(channels)
         self.description = dict(description or {})
+        self.units = dict.fromkeys(self.description, 1.0)
         self.fingerprint = fingerprint
         self.source = dict(source or {})
         self.options = options
@@ -143,6 +145,7 @@ class SteadyFields(nn.Module):
             "fingerprint": self.fingerprint,
             "source": self.source,
             "motion": self.motion,
+            "units": self.units,
             "weights": {name: value.cpu() for name, value in self.state_dict().items()},
         }
         with atomic_write(path) as temporary:
@@ -165,6 +168,7 @@ class SteadyFields(nn.Module):
             named = content["fingerprint"], content["source"], content.get("description")
             fields = cls(content["channels"], *named, **content["options"])
             fields.motion = content["motion"]
+            fields.units.update(content.get("units", {}))
             fields.load_state_dict(content["weights"])
         except (
             *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError),

@@ -20,7 +20,7 @@ from videogcrf_det.progress import progress
 from videogcrf_det.steady.attach import SteadyBackbone, attach, detach
 from videogcrf_det.steady.clips import Clips, read_clip
 from videogcrf_det.steady.detector import Detector
-from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.fields import SteadyFields, variance_of
 from videogcrf_det.steady.heads import head_loss
 from videogcrf_det.steady.objective import ClipReader, SpoiltClip, errors, feature_loss
 from videogcrf_det.steady.stream import steady_clip
@@ -197,12 +197,29 @@ class Fitter:
                 bar.update(min(100, round(100 * self.progress)) - bar.n)
         if self.best is not None:
             self.fields.load_state_dict(self.best)
+        self._set_units()
         return self.fields
 
     def restored(self) -> Restored:
         """What the fields make of held-out clips, spoilt always in the same way."""
         with self._reader() as reader:
             return self._restored(reader)
+
+    @torch.no_grad()
+    def _set_units(self) -> None:
+        """Have variances be those of what is missing of held-out clips, on average."""
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in self.fields.description}
+        if not found:
+            return
+        self.fields.units = dict.fromkeys(found, 1.0)
+        with self._reader() as reader:
+            for index, folder in enumerate(self.clips.held_out):
+                clip = reader(read_clip(folder), held_out_rng(index))
+                for made in steady_clip(self.fields, clip.seen, clip.motion):
+                    for name, values in found.items():
+                        ratio = (made[name] - clip.clear[name]).square() / made[variance_of(name)]
+                        values.append(ratio[:, 0, clip.valid[name][0, 0]].mean())
+        self.fields.units = {n: float(torch.stack(v).mean()) for n, v in found.items()}
 
     @contextmanager
     def _reader(self) -> Iterator[ClipReader]:

@@ -120,7 +120,7 @@ class FieldStream:
             results = self._solved(nodes[index], nodes[index + 1], results)
         while len(self._nodes) > max(1, len(self._waiting)):
             self._nodes.popleft()  # the last one stays: the next frame needs it
-        return _with(self._waiting.popleft(), results)
+        return self._with(self._waiting.popleft(), results)
 
     def _all_results(self) -> Iterator[Features]:
         results: dict[str, _Solved] = {}
@@ -130,7 +130,7 @@ class FieldStream:
             nodes = self._nodes.pop()
             results = self._solved(nodes, after, results)
             after = nodes
-            done.append(_with(self._waiting.pop(), results))
+            done.append(self._with(self._waiting.pop(), results))
         yield from reversed(done)
 
     def _solved(
@@ -147,6 +147,16 @@ class FieldStream:
             }
         return {name: _backward(nodes[name], after[name], results[name]) for name in nodes}
 
+    def _with(self, features: Features, results: Mapping[str, _Solved]) -> Features:
+        """Features with the solutions in their places, and the variances of those."""
+        made = {name: solved.mean.to(features[name].dtype) for name, solved in results.items()}
+        variances = {
+            variance_of(name): self.fields.units[name] / solved.precision
+            for name, solved in results.items()
+            if solved.precision is not None
+        }
+        return {**features, **made, **variances}
+
 
 def _backward(node: _Node, next_node: _Node, after: _Solved) -> _Solved:
     assert node.link is not None
@@ -156,16 +166,6 @@ def _backward(node: _Node, next_node: _Node, after: _Solved) -> _Solved:
     ahead = next_node.confidence if after.ahead is None else next_node.confidence + after.ahead
     through = series(moved(ahead, node.motion), node.link)
     return _Solved(mean, node.precision + through, through)
-
-
-def _with(features: Features, results: Mapping[str, _Solved]) -> Features:
-    made = {name: solved.mean.to(features[name].dtype) for name, solved in results.items()}
-    variances = {
-        variance_of(name): 1 / solved.precision
-        for name, solved in results.items()
-        if solved.precision is not None
-    }
-    return {**features, **made, **variances}
 
 
 def steady_clip(
@@ -189,10 +189,8 @@ def steady_clip(
     for index, step in enumerate(motion):
         row = {name: features[name][index : index + 1] for name in fields.read}
         deque(stream.push(row, step))
-    past = [
-        _with(*pair)
-        for pair in zip(stream._waiting, map(stream._solved, stream._nodes), strict=True)
-    ]
+    pairs = zip(stream._waiting, stream._nodes, strict=True)
+    past = [stream._with(maps, stream._solved(nodes)) for maps, nodes in pairs]
     return tuple(
         {name: torch.cat([row[name] for row in rows]) for name in fields.made}
         for rows in (list(stream.flush()), past)
