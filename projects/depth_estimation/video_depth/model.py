@@ -183,8 +183,9 @@ class VideoDepth(nn.Module):
 
     @property
     def has_unread_features(self) -> bool:
-        """Whether weights are trained that no loss depends on: embeddings that link nothing."""
-        return self.chain is not None
+        """Whether weights are trained that no loss depends on: embeddings that link nothing, or
+        levels of the FPN that the head does not read."""
+        return True
 
     @property
     def device(self) -> torch.device:
