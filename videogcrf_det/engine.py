@@ -52,9 +52,9 @@ from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import RandomField, VideoGCRF
-from videogcrf_det.gcrf.chain_field import ChainField
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.modeling.video_model import with_fields
+from videogcrf_det.steady.fields import SteadyFields
 
 logger = logging.getLogger("detectron2.evaluation")
 OPTIMIZERS = ("SGD", "AdamW")
@@ -179,7 +179,7 @@ class VideoTrainer(DefaultTrainer):
         fields = tuple(
             f"{name}."
             for name, module in model.named_modules()
-            if isinstance(module, VideoGCRF | ChainField)
+            if isinstance(module, VideoGCRF | SteadyFields)
         )
         parameters = get_default_optimizer_params(
             model,

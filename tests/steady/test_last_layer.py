@@ -24,6 +24,7 @@ def fields():
     fields = SteadyFields({"x": C}, description={"x": "f"}, dim=4, num_convs=1, conv_dim=8)
     for parameter in fields.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
+    torch.nn.init.zeros_(fields.log_units["x"])
     return fields
 
 
@@ -121,17 +122,16 @@ def test_along_whole_cells_it_is_the_chain_of_a_still_picture(fields, features):
 
 
 def test_files(fields, features, tmp_path):
-    fields.units["x"] = 2.5
+    torch.nn.init.constant_(fields.log_units["x"], 0.7)
     fields.save(tmp_path / "fields.pth")
     loaded = SteadyFields.load(tmp_path / "fields.pth")
-    assert loaded.units == {"x": 2.5}
     before, after = (streamed(each, features, 1) for each in (fields, loaded))
     assert all((before[name] == after[name]).all() for name in before)
     # files that were written before there were descriptions
     plain = SteadyFields({"f": C}, dim=4)
     plain.save(tmp_path / "plain.pth")
     content = torch.load(tmp_path / "plain.pth", weights_only=True)
-    del content["description"], content["units"]
+    del content["description"]
     torch.save(content, tmp_path / "plain.pth")
     assert SteadyFields.load(tmp_path / "plain.pth").made == ["f"]
     content["channels"] = {"f": "many"}
@@ -166,7 +166,7 @@ def test_the_unit_of_variances_is_learnt_without_labels(tmp_path, monkeypatch):
         fitter.clips = Clips((), (tmp_path,))
         fitter._reader = lambda clip=clip: nullcontext(lambda *_: clip)
         fitter._set_units()
-        found.append(fitter.fields.units["x"])
+        found.append(float(fitter.fields.log_units["x"].exp()))
         ratios = [
             ((made["x"] - clear["x"]).square() / made["x_variance"]).mean()
             for made in steady_clip(fitter.fields, seen, clip.motion)

@@ -17,6 +17,8 @@ from videogcrf_det.gcrf.chain_field import ChainField
 from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
 
 FORMAT = "videogcrf-det fields 1"
+# variances at first, of confidences of 1, which links can outweigh: (0.13)^2
+LOG_UNIT = -4.0
 
 
 class SteadyFields(nn.Module):
@@ -34,7 +36,8 @@ class SteadyFields(nn.Module):
 
     Attributes:
         motion: along what they were fitted; see motion_of.
-        units: what variances are multiplied with, by name: chains know them up to a factor alone.
+        log_units: logarithms of what variances are multiplied with, by name: chains know them up to
+            a factor alone.
     """
 
     motion: str = ""
@@ -50,7 +53,9 @@ class SteadyFields(nn.Module):
         super().__init__()
         self.channels = dict(channels)
         self.description = dict(description or {})
-        self.units = dict.fromkeys(self.description, 1.0)
+        self.log_units = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(LOG_UNIT)) for name in self.description}
+        )
         self.fingerprint = fingerprint
         self.source = dict(source or {})
         self.options = options
@@ -145,7 +150,6 @@ class SteadyFields(nn.Module):
             "fingerprint": self.fingerprint,
             "source": self.source,
             "motion": self.motion,
-            "units": self.units,
             "weights": {name: value.cpu() for name, value in self.state_dict().items()},
         }
         with atomic_write(path) as temporary:
@@ -168,7 +172,6 @@ class SteadyFields(nn.Module):
             named = content["fingerprint"], content["source"], content.get("description")
             fields = cls(content["channels"], *named, **content["options"])
             fields.motion = content["motion"]
-            fields.units.update(content.get("units", {}))
             fields.load_state_dict(content["weights"])
         except (
             *(OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError),

@@ -211,7 +211,6 @@ class Fitter:
         found: dict[str, list[torch.Tensor]] = {name: [] for name in self.fields.description}
         if not found:
             return
-        self.fields.units = dict.fromkeys(found, 1.0)
         with self._reader() as reader:
             for index, folder in enumerate(self.clips.held_out):
                 clip = reader(read_clip(folder), held_out_rng(index))
@@ -219,7 +218,8 @@ class Fitter:
                     for name, values in found.items():
                         ratio = (made[name] - clip.clear[name]).square() / made[variance_of(name)]
                         values.append(ratio[:, 0, clip.valid[name][0, 0]].mean())
-        self.fields.units = {n: float(torch.stack(v).mean()) for n, v in found.items()}
+        for name, values in found.items():
+            self.fields.log_units[name] += torch.stack(values).mean().log()
 
     @contextmanager
     def _reader(self) -> Iterator[ClipReader]:

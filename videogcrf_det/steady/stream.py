@@ -151,7 +151,7 @@ class FieldStream:
         """Features with the solutions in their places, and the variances of those."""
         made = {name: solved.mean.to(features[name].dtype) for name, solved in results.items()}
         variances = {
-            variance_of(name): self.fields.units[name] / solved.precision
+            variance_of(name): self.fields.log_units[name].exp() / solved.precision
             for name, solved in results.items()
             if solved.precision is not None
         }

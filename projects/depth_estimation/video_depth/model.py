@@ -132,8 +132,6 @@ class VideoDepth(nn.Module):
         self.backbone: Any = backbone
         self.description = {LOG_DEPTH: backbone.finest}
         self.chain = chain
-        # one factor for all variances: the chain's own have no unit
-        self.log_scale = None if chain is None else nn.Parameter(torch.zeros(()))
         self.coupled = coupled
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
@@ -208,7 +206,7 @@ class VideoDepth(nn.Module):
             rows = slice(index, index + 1)
             result = {"depth": _at(made[LOG_DEPTH][rows], padded, size, wanted).exp()}
             if variance is not None:
-                spread = _at(self._scaled(variance[rows]), padded, size, wanted)
+                spread = _at(variance[rows].log(), padded, size, wanted)
                 result["variance"] = spread.exp()
             results.append(result)
         return results
@@ -250,7 +248,7 @@ class VideoDepth(nn.Module):
     def _loss(self, made: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         error = self._error(made[LOG_DEPTH], labels)
         spread = F.interpolate(
-            self._scaled(made[variance_of(LOG_DEPTH)]), labels.shape[1:], mode="bilinear"
+            made[variance_of(LOG_DEPTH)].log(), labels.shape[1:], mode="bilinear"
         )[:, 0]
         likelihood = (error.square() * (-spread).exp() + spread) / 2
         return _mean(error.abs(), labels), _mean(likelihood, labels)
@@ -259,10 +257,6 @@ class VideoDepth(nn.Module):
         """Errors (M, H, W) of the logarithm; where labels are missing, of no meaning."""
         pixels = F.interpolate(log_depth, labels.shape[1:], mode="bilinear")[:, 0]
         return pixels - labels.clamp(min=1e-6).log()
-
-    def _scaled(self, variance: Tensor) -> Tensor:
-        """The logarithm of a chain's variance, in the units of log depth where they are known."""
-        return variance.log() + (0.0 if self.log_scale is None else self.log_scale)
 
     def _images(self, frames: list[Frame]) -> ImageList:
         mean, std = self.pixel_mean, self.pixel_std

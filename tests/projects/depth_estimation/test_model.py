@@ -76,7 +76,7 @@ def test_gradients_reach_links_confidences_and_the_unit(make_cfg, make_model):
         embed = model.chain[LOG_DEPTH].branch.embed.weight.grad.abs().sum((1, 2, 3))
         assert (embed[:-1].max() > 0) == coupled  # links
         assert embed[-1] > 0  # the confidence
-        assert model.log_scale.grad.abs() > 0
+        assert model.chain.log_units[LOG_DEPTH].grad.abs() > 0
         assert model.backbone.head.predictor.weight.grad.abs().max() > 0
 
 
