@@ -28,7 +28,8 @@ lint: setup  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy projects/instance_tracking # apart: its scripts are named like those of the other
+	$(BIN)/mypy projects/instance_tracking # apart: its scripts are named like those of the others
+	$(BIN)/mypy projects/depth_estimation
 
 setup: $(STAMP)  ## make .venv and install everything into it
 

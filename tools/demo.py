@@ -21,6 +21,7 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo import run_demo
+    from videogcrf_det.demo_loop import add_demo_arguments
     from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
 
     parser = argparse.ArgumentParser(
@@ -28,12 +29,7 @@ def main() -> None:
     )
     add_detector_arguments(parser)
     add_data_arguments(parser)
-    parser.add_argument(
-        "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
-    )
-    parser.add_argument(
-        "--output", required=True, metavar="OUTPUT", help="an .mp4 file, or a folder for PNG files"
-    )
+    add_demo_arguments(parser)
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
     )
@@ -51,11 +47,6 @@ def main() -> None:
         default=0,
         metavar="N",
         help="fill in objects that are missed for up to N frames; default: 0",
-    )
-    parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
-    parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
     args = parser.parse_args()
     run_demo(

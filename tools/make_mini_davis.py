@@ -33,6 +33,9 @@ def main() -> None:
         help="of frames of which little can be seen, up to 0.5",
     )
     parser.add_argument(
+        "--depth", action="store_true", help="write the true depth of every frame as well"
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace ROOT, if this tool wrote it"
     )
     args = parser.parse_args()
@@ -45,6 +48,7 @@ def main() -> None:
         seed=args.seed,
         speed=args.speed,
         degraded=args.degraded,
+        depth=args.depth,
         overwrite=args.overwrite,
     )
 

@@ -31,12 +31,33 @@ UNUSED = {
 }
 DETECTOR = "it is for the segmentation of projects/"
 SEGMENTOR = "it is for detectors"
+OF_DETECTORS = {
+    **{f"MODEL.{name}": SEGMENTOR for name in ("MASK_ON", "RPN", "ROI_HEADS", "ROI_BOX_HEAD")},
+    **{f"MODEL.{name}": SEGMENTOR for name in ("ROI_BOX_CASCADE_HEAD", "ROI_MASK_HEAD")},
+    **{f"MODEL.{name}": SEGMENTOR for name in ("ANCHOR_GENERATOR", "PROPOSAL_GENERATOR")},
+    "DATALOADER.FILTER_EMPTY_ANNOTATIONS": "every frame is taken",
+    "TEST.DETECTIONS_PER_IMAGE": SEGMENTOR,
+    "VIS_PERIOD": "there are no proposals to draw",
+}
+FIELD = "depth has a chain over time, which has no such thing"
 OF_ARCHITECTURE = {
     "ClipRCNN": {"MODEL.SEM_SEG_HEAD": DETECTOR},
+    "VideoDepth": {
+        **OF_DETECTORS,
+        "MODEL.SEM_SEG_HEAD": DETECTOR,
+        **{
+            f"MODEL.VIDEO_GCRF.{name}": FIELD
+            for name in (
+                *("BACKBONE_NAME", "IN_FEATURES", "SPATIAL_DIM", "PAIRWISE", "BLOCK_SIZE"),
+                *("NEIGHBOURHOOD", "SELF_COUPLING", "DISTANCE_DECAY", "LEARN_DISTANCE_DECAY"),
+                *("LAMBDA", "LEARN_LAMBDA", "FUSION", "SOLVER", "RTOL", "MAX_ITERS"),
+            )
+        },
+        "TEST.WINDOW_STEP": "chains have no windows",
+        "TEST.DETECTION_WINDOW": SEGMENTOR,
+    },
     "VideoSegmentor": {
-        **{f"MODEL.{name}": SEGMENTOR for name in ("MASK_ON", "RPN", "ROI_HEADS", "ROI_BOX_HEAD")},
-        **{f"MODEL.{name}": SEGMENTOR for name in ("ROI_BOX_CASCADE_HEAD", "ROI_MASK_HEAD")},
-        **{f"MODEL.{name}": SEGMENTOR for name in ("ANCHOR_GENERATOR", "PROPOSAL_GENERATOR")},
+        **OF_DETECTORS,
         "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": "there is one loss",
         "MODEL.SEM_SEG_HEAD.COMMON_STRIDE": "scores have the stride of the features",
         "MODEL.SEM_SEG_HEAD.LOSS_TYPE": "the loss is the cross-entropy of all pixels",
@@ -48,9 +69,6 @@ OF_ARCHITECTURE = {
             )
         },
         "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": "crops are taken as they are drawn",
-        "DATALOADER.FILTER_EMPTY_ANNOTATIONS": "every frame is labelled",
-        "TEST.DETECTIONS_PER_IMAGE": SEGMENTOR,
-        "VIS_PERIOD": "there are no proposals to draw",
     },
 }
 # what detectron2 takes without a word, or fails at hours later

@@ -1,5 +1,6 @@
 """What every demo does: read a video, predict in constant memory, write what was drawn."""
 
+import argparse
 import contextlib
 import signal
 import sys
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_folder
 from videogcrf_det.progress import progress
 from videogcrf_det.streams import in_step, read_ahead
 from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
@@ -29,6 +31,21 @@ BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt
 Predictor = Callable[[Iterable[NDArray[np.uint8]]], Iterator[tuple[NDArray[np.uint8], Any]]]
 # gets the number and the time of a frame, and the predictions that were drawn over it
 Keeper = Callable[[int, Fraction, list[Any]], None]
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every demo takes: a video, where to draw it, and config overrides at the end."""
+    parser.add_argument(
+        "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="OUTPUT", help="an .mp4 file, or a folder for PNG files"
+    )
+    parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
 
 
 def check_paths(source: str | Path, output: Path, max_frames: int | None) -> None:
@@ -113,6 +130,18 @@ def write_predictions(
         raise KeyboardInterrupt
     if video.damage:
         raise InputError(f"{video.damage} ({output} shows what there was)")
+
+
+@contextlib.contextmanager
+def keep_maps(path: str | Path, write: Callable[[Path, Any], None]) -> Iterator[Keeper]:
+    """Yield a Keeper that writes what the first predictor found as 00000.png, 00001.png, ...
+
+    Args:
+        path: a new folder.
+        write: writes one of them to a file.
+    """
+    with atomic_folder(path) as folder:
+        yield lambda number, _, found: write(folder / f"{number:05d}.png", found[0])
 
 
 def predict_in_step(

@@ -54,6 +54,7 @@ from videogcrf_det.evaluation.cost import measure_cost
 from videogcrf_det.gcrf import RandomField, VideoGCRF
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.modeling.video_model import with_fields
+from videogcrf_det.steady.fields import SteadyFields
 
 logger = logging.getLogger("detectron2.evaluation")
 OPTIMIZERS = ("SGD", "AdamW")
@@ -175,7 +176,7 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """SOLVER.OPTIMIZER, with SOLVER.VIDEO_GCRF_LR_FACTOR for the weights of VideoGCRFs."""
+        """SOLVER.OPTIMIZER, with SOLVER.VIDEO_GCRF_LR_FACTOR for the weights of random fields."""
         solver = cfg.SOLVER
         if solver.OPTIMIZER not in OPTIMIZERS:
             raise InputError(
@@ -184,7 +185,9 @@ class VideoTrainer(DefaultTrainer):
         if solver.OPTIMIZER == "SGD" and solver.VIDEO_GCRF_LR_FACTOR == 1:
             return super().build_optimizer(cfg, model)
         fields = tuple(
-            f"{name}." for name, module in model.named_modules() if isinstance(module, VideoGCRF)
+            f"{name}."
+            for name, module in model.named_modules()
+            if isinstance(module, VideoGCRF | SteadyFields)
         )
         parameters = get_default_optimizer_params(
             model,

@@ -20,6 +20,7 @@ def main() -> None:
     from video_semseg.demo import run_demo
     from video_semseg.drawing import OPACITY
 
+    from videogcrf_det.demo_loop import add_demo_arguments
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.segmentation import add_segmentation_config
 
@@ -27,12 +28,7 @@ def main() -> None:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument(
-        "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
-    )
-    parser.add_argument(
-        "--output", required=True, metavar="OUTPUT", help="an .mp4 file, or a folder for PNG files"
-    )
+    add_demo_arguments(parser)
     parser.add_argument("--labels", metavar="FOLDER", help="gets the label maps as indexed PNGs")
     parser.add_argument(
         "--compare-baseline",
@@ -41,11 +37,6 @@ def main() -> None:
     )
     parser.add_argument(
         "--opacity", type=float, default=OPACITY, metavar="P", help="default: %(default)s"
-    )
-    parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
-    parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
     args = parser.parse_args()
     run_demo(

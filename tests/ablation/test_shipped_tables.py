@@ -1,13 +1,13 @@
 """The table files of the repository: what they train is there, and is what they say."""
 
 import argparse
-import runpy
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.engine import default_argument_parser
 from detectron2.modeling import build_model
+from video_depth import add_depth_config
 from video_tracking import add_tracking_config
 
 from videogcrf_det.ablation import load_table, plan_runs
@@ -15,12 +15,15 @@ from videogcrf_det.config import add_videogcrf_config, gcrf_options
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.gcrf import VideoGCRF, temporal_coupling
 from videogcrf_det.segmentation import add_segmentation_config, phase_argument_parser
+from videogcrf_det.steady.command_line import argument_parser
 
 PROJECT = Path("projects/semantic_segmentation/tables")
 TRACKING = Path("projects/instance_tracking/tables")
+DEPTH = Path("projects/depth_estimation/tables")
 ADD_CONFIG = {
     PROJECT: add_segmentation_config,
     TRACKING: add_tracking_config,
+    DEPTH: add_depth_config,
     Path("tables"): add_videogcrf_config,
 }
 TABLES = [path for folder in ADD_CONFIG for path in sorted(folder.glob("*.yaml"))]
@@ -32,7 +35,7 @@ def read(path):
     parser = phase_argument_parser() if in_phases else default_argument_parser()
     for run in plan_runs(load_table(path), {}):
         fits = run.command[0].endswith("fit_video.py")
-        of_run = runpy.run_path("tools/fit_video.py")["argument_parser"]() if fits else parser
+        of_run = argument_parser() if fits else parser
         args: argparse.Namespace = of_run.parse_args(run.command[1:])
         yield run, args, build_cfg(args.config_file, args.opts, ADD_CONFIG[path.parent])
 

@@ -87,6 +87,33 @@ def test_the_seed_decides_and_sequences_are_independent(root, tmp_path):
     assert contents(tmp_path / "other")[frame] != fewer[frame]
 
 
+def test_true_depth(root, tmp_path):
+    """Nearer people are nearer, the ground recedes to the wall, and all else stays as it is."""
+    make_mini_davis(tmp_path / "deep", **SMALL, depth=True)
+    without = contents(root)
+    deep = contents(tmp_path / "deep")
+    assert {path: deep[path] for path in without if path.name != mini_davis.RECEIPT} == {
+        path: data for path, data in without.items() if path.name != mini_davis.RECEIPT
+    }
+    labels = masks(tmp_path / "deep")
+    for path, levels in masks(tmp_path / "deep", "Depth/120p").items():
+        depth = levels * mini_davis.DEPTH_UNIT
+        assert depth.shape == (120, 200)
+        assert 3 < depth.min() < depth.max() < 15
+        assert (np.diff(depth.max(axis=1)) <= 0).all()  # the ground, nearer from row to row
+        wall = depth[0, labels[path][0] == 0]
+        assert np.median(wall) == pytest.approx(depth.max(), abs=0.002)
+        feet = {}
+        for person in np.unique(labels[path][labels[path] > 0]):
+            inside = labels[path] == person
+            distance = np.median(depth[inside])
+            # all of a person is equally far; at edges the centre of a pixel may show another thing
+            assert np.mean(np.abs(depth[inside] - distance) < 0.002) > 0.7
+            feet[np.nonzero(inside.any(axis=1))[0].max()] = distance
+    distances = [feet[row] for row in sorted(feet)]
+    assert distances == sorted(distances, reverse=True)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -18,14 +18,16 @@ import numpy as np
 from PIL import Image
 
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
-from videogcrf_det.data.mini_davis_render import IGNORE, render
-from videogcrf_det.data.mini_davis_scene import make_scene
+from videogcrf_det.data.depth import write_depth_png
+from videogcrf_det.data.mini_davis_render import IGNORE, draw_depth, render
+from videogcrf_det.data.mini_davis_scene import Scene, make_scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 
 NUM_TRAIN, NUM_VAL, NUM_FRAMES, SIZE = 24, 6, 16, (120, 200)
 MIN_SIZE = (48, 64)  # people in smaller images are a few pixels wide
 NAMES = {"train": "walk", "val": "stroll"}  # how the sequences of a split begin
+DEPTH_UNIT = 0.001  # metres a grey level of depth maps
 RECEIPT = "mini_davis.json"  # the arguments; marks a folder that may be overwritten
 
 
@@ -39,6 +41,7 @@ def make_mini_davis(
     seed: int = 0,
     speed: float = 1.0,
     degraded: float = 0.0,
+    depth: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Draw the data set into ``root``, which appears whole or not at all.
@@ -48,6 +51,7 @@ def make_mini_davis(
 
     * JPEGImages/R/S/00000.jpg and Annotations/R/S/00000.png (indexed, one id per object);
     * IgnoreMasks/S/00000.png, 255 where a bystander is, of the sequences that have one;
+    * with ``depth``, Depth/R/S/00000.png, 16 bits of millimetres;
     * davis_semantics.json, ImageSets/2017/{train,val}.txt and mini_davis.json (these arguments).
 
     Args:
@@ -61,6 +65,7 @@ def make_mini_davis(
             covers half of what he covered a frame ago; at 0.4 three quarters, as in DAVIS.
         degraded: the share of frames, from 0 to 0.4, of which little can be seen; see degrade. All
             other frames, and all masks, are the same as without.
+        depth: write the true depth of every frame as well; see draw_depth.
         overwrite: replace ``root``, provided that this function wrote it.
 
     Raises:
@@ -78,7 +83,10 @@ def make_mini_davis(
             name = names[split][index]
             key = [seed, list(names).index(split), index]
             rng = np.random.default_rng(key)
-            semantics[name] = _write_sequence(folder, name, rng, index, num_frames, size, speed)
+            scene = make_scene(rng, size, bystander=index % 3 == 0, company=index % 3 == 1)
+            semantics[name] = _write_sequence(folder, name, rng, scene, num_frames, speed)
+            if depth:
+                _write_depth(folder / f"Depth/{size[0]}p" / name, scene, num_frames, speed)
             _degrade(folder / f"JPEGImages/{size[0]}p" / name, key, num_frames, degraded)
         for split, lines in names.items():
             _write_text(folder / f"ImageSets/2017/{split}.txt", "".join(f"{x}\n" for x in lines))
@@ -91,6 +99,7 @@ def make_mini_davis(
             "seed": seed,
             "speed": speed,
             "degraded": degraded,
+            "depth": depth,
         }
         _write_text(folder / RECEIPT, json.dumps(receipt, indent=1))
 
@@ -161,14 +170,12 @@ def _write_sequence(
     folder: Path,
     name: str,
     rng: np.random.Generator,
-    index: int,
+    scene: Scene,
     num_frames: int,
-    size: tuple[int, int],
     speed: float,
 ) -> dict[str, str]:
     """Draw one sequence; return object id -> category, as in davis_semantics.json."""
-    scene = make_scene(rng, size, bystander=index % 3 == 0, company=index % 3 == 1)
-    resolution = f"{size[0]}p"
+    resolution = f"{scene.size[0]}p"
     images = folder / "JPEGImages" / resolution / name
     annotations = folder / "Annotations" / resolution / name
     ignored = folder / "IgnoreMasks" / name
@@ -185,6 +192,12 @@ def _write_sequence(
             mask = np.where(labels == IGNORE, 255, 0).astype(np.uint8)
             Image.fromarray(mask).save(ignored / f"{frame:05d}.png")
     return {str(label): category for label, category in sorted(scene.categories.items())}
+
+
+def _write_depth(folder: Path, scene: Scene, num_frames: int, speed: float) -> None:
+    folder.mkdir(parents=True)
+    for frame in range(num_frames):
+        write_depth_png(folder / f"{frame:05d}.png", draw_depth(scene, speed * frame), DEPTH_UNIT)
 
 
 def _degrade(images: Path, key: list[int], num_frames: int, share: float) -> None:

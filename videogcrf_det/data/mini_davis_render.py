@@ -13,6 +13,9 @@ SCALE = 3  # drawn this much larger, then averaged
 EXPOSURES = 5  # drawings averaged over the time that the shutter is open; odd, for a middle one
 SHUTTER = 0.5  # frames
 _SHIFT = 4  # OpenCV's fixed-point bits
+# the camera that the sizes of people and the places of their feet agree with: 1.25 m above the
+# ground, of a focal length of 1.5 heights of the frame, its vanishing line at 0.461 of the height
+CAMERA_HEIGHT, FOCAL_LENGTH, VANISHING_LINE = 1.25, 1.5, 0.461
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,32 @@ def render(
     clean = cv2.resize(total / EXPOSURES, (width, height), interpolation=cv2.INTER_AREA)
     image = np.rint(clean + rng.normal(0, scene.noise, clean.shape))
     return np.clip(image, 0, 255).astype(np.uint8), _shrink_labels(labels, scene.size)
+
+
+def draw_depth(scene: Scene, time: float) -> np.ndarray:
+    """The true depth of a frame, (H, W) float32 metres, at the middle of the exposure.
+
+    The ground recedes to the wall, which stands upright, as all figures do: each is as far away as
+    the ground at its feet. A pixel has the depth of what is at its centre.
+    """
+    height, width = scene.size
+    _, y = scene.camera.offset(time)
+    horizon = max(round((scene.horizon + y) * SCALE), 0)
+    feet = (np.arange(height * SCALE, dtype=np.float32) + 0.5) / SCALE - y
+    feet[:horizon] = scene.horizon  # of the wall
+    canvas = np.repeat(_distance(feet / height)[:, None], width * SCALE, axis=1)
+    for figure in scene.figures:
+        # where the feet of a person of this depth are; see mini_davis_scene
+        distance = float(_distance(0.74 + 0.22 * figure.depth))
+        for polygon, _ in figure.parts(time):
+            points = _to_pixels(scene, figure, polygon, time)
+            cv2.fillConvexPoly(canvas, points, distance, cv2.LINE_8, _SHIFT)
+    return canvas[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE].copy()
+
+
+def _distance(row: np.ndarray | float) -> np.ndarray:
+    """Metres to the ground in a row, as a share of the height of the frame."""
+    return np.asarray(FOCAL_LENGTH * CAMERA_HEIGHT / (row - VANISHING_LINE), np.float32)
 
 
 def _draw(scene: Scene, time: float, labels: np.ndarray | None) -> np.ndarray:

@@ -42,7 +42,7 @@ def chain_forward(
     if before is None or link is None:
         return unary, confidence
     mean, precision = before
-    precision = confidence + _through(precision, link)
+    precision = confidence + series(precision, link)
     return torch.lerp(mean, unary, confidence / precision), precision
 
 
@@ -100,16 +100,16 @@ def chain_variance(confidence: Tensor, links: Tensor) -> Tensor:
     frames = confidence.unbind(1)
     total = [frames[0]]  # from the past and the frame itself
     for c, link in zip(frames[1:], links.unbind(1), strict=True):
-        total.append(c + _through(total[-1], link))
+        total.append(c + series(total[-1], link))
     future = torch.zeros_like(frames[0])
     result = []
     for v in reversed(range(len(frames))):
         result.append(1 / (total[v] + future))
         if v:
-            future = _through(frames[v] + future, links[:, v - 1])
+            future = series(frames[v] + future, links[:, v - 1])
     return torch.stack(result[::-1], 1)
 
 
-def _through(precision: Tensor, link: Tensor) -> Tensor:
-    """q: the precision that comes through a link, as two conductances in series."""
+def series(precision: Tensor, link: Tensor) -> Tensor:
+    """The precision q that comes through a link, as two conductances in series."""
     return precision * link / (precision + link)

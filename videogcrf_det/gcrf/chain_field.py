@@ -21,6 +21,8 @@ class Described(NamedTuple):
     confidence: Tensor  # c (M, 1, H, W), above 0
     # (M, C, H, W), what is to be added to the features before; see Refinement
     change: Tensor | None = None
+    # a scalar that variances are multiplied with; None where they are not asked for
+    unit: Tensor | None = None
 
 
 class Refinement(nn.Module):

@@ -55,14 +55,7 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
     """
     options, latency = cfg.MODEL.VIDEO_GCRF, cfg.TEST.LATENCY
     if options.FIELDS:
-        if latency < -1:
-            raise InputError(f"TEST.LATENCY is {latency}: give 0 or more frames, or -1 for all")
-        if not 0 <= options.STRENGTH <= 1:
-            raise InputError(f"MODEL.VIDEO_GCRF.STRENGTH must be 0 to 1, got {options.STRENGTH}")
-        if cfg.TEST.FRAMES_PER_BATCH < 1:
-            raise InputError(
-                f"TEST.FRAMES_PER_BATCH is {cfg.TEST.FRAMES_PER_BATCH}: give 1 or more"
-            )
+        check_options(cfg)
         fields = load_fields(options.FIELDS)
         attach(
             model,
@@ -74,3 +67,16 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
     if cfg.TEST.DETECTION_WINDOW < 1:
         raise InputError(f"TEST.DETECTION_WINDOW is {cfg.TEST.DETECTION_WINDOW}: give 1 or more")
     return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH, cfg.TEST.DETECTION_WINDOW)
+
+
+def check_options(cfg: CfgNode) -> None:
+    """Raise InputError for values of the config with which no chain can run."""
+    if cfg.TEST.LATENCY < -1:
+        raise InputError(
+            f"TEST.LATENCY is {cfg.TEST.LATENCY}: give 0 or more frames, or -1 for all"
+        )
+    strength = cfg.MODEL.VIDEO_GCRF.STRENGTH
+    if not 0 <= strength <= 1:
+        raise InputError(f"MODEL.VIDEO_GCRF.STRENGTH must be 0 to 1, got {strength}")
+    if cfg.TEST.FRAMES_PER_BATCH < 1:
+        raise InputError(f"TEST.FRAMES_PER_BATCH is {cfg.TEST.FRAMES_PER_BATCH}: give 1 or more")

@@ -1,7 +1,7 @@
 """A trained detector, however it is named: its model, and frames as it takes them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from detectron2.data import transforms as T
 from torch import nn
 
 from videogcrf_det.checkpoint import ClipCheckpointer
-from videogcrf_det.config import find_config
+from videogcrf_det.config import add_videogcrf_config, find_config
 from videogcrf_det.engine import build_cfg, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.fields import SteadyFields
@@ -65,13 +65,19 @@ class Detector:
         }
 
 
-def load_detector(config_file: str, weights: str = "", opts: Sequence[str] = ()) -> Detector:
+def load_detector(
+    config_file: str,
+    weights: str = "",
+    opts: Sequence[str] = (),
+    add_config: Callable[[CfgNode], None] = add_videogcrf_config,
+) -> Detector:
     """Build a detector and load its weights.
 
     Args:
         config_file: YAML or a LazyConfig (.py), by path or by name (see find_config).
         weights: replace those that the config names.
         opts: ``KEY VALUE`` pairs, or ``key=value`` for a LazyConfig.
+        add_config: adds the keys that detectron2 does not have.
 
     Raises:
         InputError: there is no such config, or the weights do not fit.
@@ -79,7 +85,7 @@ def load_detector(config_file: str, weights: str = "", opts: Sequence[str] = ())
     path = find_config(config_file)
     if path.endswith(".py"):
         return _lazy(path, weights, opts)
-    cfg = build_cfg(path, [*opts, *(["MODEL.WEIGHTS", weights] if weights else [])])
+    cfg = build_cfg(path, [*opts, *(["MODEL.WEIGHTS", weights] if weights else [])], add_config)
     if not cfg.MODEL.WEIGHTS:
         raise InputError(f"MODEL.WEIGHTS is empty in {config_file}: name them with --weights")
     model = load_model(cfg).eval()

@@ -18,6 +18,8 @@ from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
 from videogcrf_det.steady.picture import PictureBranch
 
 FORMAT = "videogcrf-det fields 2"
+# variances at first, of confidences of 1, which links can outweigh: (0.13)^2
+LOG_UNIT = -4.0
 
 
 class Fields(nn.Module):
@@ -47,12 +49,20 @@ class SteadyFields(Fields):
     """Fields that were fitted to one detector: a chain field for each of its features.
 
     Args:
-        channels: C of the features that are coupled, by name.
+        channels: C of the features that are coupled, by name; of maps with a description, that of
+            the features in it.
+        description: names of maps that are coupled by what other features say of them, and the
+            names of those features. A last layer is such a map, and of it the variance is given
+            as well; see stream.py.
         options: keyword arguments of ChainField.
         fingerprint: of the backbone that they were fitted to; see ``fingerprint``.
         source: names the detector: ``config_file``, ``weights``, ``opts``.
         picture: options of a PictureBranch, whose maps are added to those of the chain fields; None
             for none.
+
+    Attributes:
+        log_units: logarithms of what variances are multiplied with, by name: chains know them up to
+            a factor alone.
     """
 
     def __init__(
@@ -60,11 +70,16 @@ class SteadyFields(Fields):
         channels: Mapping[str, int],
         fingerprint: str = "",
         source: Mapping[str, Any] | None = None,
+        description: Mapping[str, str] | None = None,
         picture: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         self.channels = dict(channels)
+        self.description = dict(description or {})
+        self.log_units = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(LOG_UNIT)) for name in self.description}
+        )
         self.fingerprint = fingerprint
         self.source = dict(source or {})
         self.options = options
@@ -79,16 +94,21 @@ class SteadyFields(Fields):
     ) -> "SteadyFields":
         """New fields for all features of a model's backbone.
 
+        A model with a ``description``, as SteadyFields take it, has those maps coupled alone.
+
         Args:
             start: whose maps they begin with; see ReadyMade.
 
         Raises:
             InputError: the model has no backbone with named features.
         """
-        named = channels_of(model), fingerprint(model.get_submodule("backbone"))
+        channels, description = channels_of(model), getattr(model, "description", {})
+        if description:
+            channels = {name: channels[source] for name, source in description.items()}
+        named = channels, fingerprint(model.get_submodule("backbone")), None, description
         if start is None:
             return cls(*named, **options)
-        fields = cls(*named, picture=start.options, dim=start.options["dim"], **options)
+        fields = cls(*named, start.options, dim=start.options["dim"], **options)
         assert fields.picture is not None
         fields.picture.load_state_dict(start.state_dict())
         for name in fields:
@@ -132,23 +152,27 @@ class SteadyFields(Fields):
 
     def describe(self, features: Mapping[str, Tensor], pictures: Tensor) -> dict[str, Described]:
         """See Fields."""
-        coupled = {name: features[name] for name in self}
-        maps = {name: self[name](values) for name, values in coupled.items()}
+        sources = {name: features[self.description.get(name, name)] for name in self}
+        maps = {name: self[name](values) for name, values in sources.items()}
         if self.picture is not None:
-            seen = self.picture(pictures, coupled)
+            seen = self.picture(pictures, {name: features[name] for name in self})
             maps = {name: own + seen[name] for name, own in maps.items()}
-        result = {name: described(own) for name, own in maps.items()}
-        for name, own in result.items():
+        result = {}
+        for name, own in maps.items():
+            result[name] = described(own)
             refinement = self[name].refinement
             if refinement is not None:
-                change = refinement(features[name].float(), own.confidence)
-                result[name] = own._replace(change=change)
+                change = refinement(features[name].float(), result[name].confidence)
+                result[name] = result[name]._replace(change=change)
+            if name in self.log_units:
+                result[name] = result[name]._replace(unit=self.log_units[name].exp())
         return result
 
     def check(self, model: nn.Module) -> None:
         """Raise InputError unless the fields were fitted to this model."""
         shapes, architecture = channels_of(model), type(model).__name__
-        differing = [name for name in self if shapes.get(name) != self.channels[name]]
+        sources = {name: self.description.get(name, name) for name in self}
+        differing = [name for name in self if shapes.get(sources[name]) != self.channels[name]]
         if differing:
             raise InputError(
                 f"the fields are for features {_listed(self.channels)}, the backbone of "
@@ -167,6 +191,7 @@ class SteadyFields(Fields):
         content = {
             "format": FORMAT,
             "channels": self.channels,
+            "description": self.description,
             "options": self.options,
             "fingerprint": self.fingerprint,
             "source": self.source,
@@ -190,7 +215,7 @@ class SteadyFields(Fields):
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}")
-            named = content["fingerprint"], content["source"], content["picture"]
+            named = (content[k] for k in ("fingerprint", "source", "description", "picture"))
             fields = cls(content["channels"], *named, **content["options"])
             fields.motion = content["motion"]
             fields.load_state_dict(content["weights"])

@@ -29,7 +29,7 @@ from videogcrf_det.steady.objective import (
     errors,
     feature_loss,
 )
-from videogcrf_det.steady.stream import steady_clip
+from videogcrf_det.steady.stream import steady_clip, variance_of
 
 # view(clips, rng): clips of frames (H, W, 3) BGR, the first one to be spoilt, as they are seen
 View = Callable[[list[list[Image]], np.random.Generator], list[list[Image]]]
@@ -218,12 +218,30 @@ class Fitter:
                 bar.update(min(100, round(100 * self.progress)) - bar.n)
         if self.best is not None:
             self.fields.load_state_dict(self.best)
+        self._set_units()
         return self.fields
 
     def restored(self) -> Restored:
         """What the fields make of held-out clips, spoilt always in the same way."""
         with self._readers() as readers:
             return self._restored(readers)
+
+    @torch.no_grad()
+    def _set_units(self) -> None:
+        """Have variances be those of what is missing of held-out clips, on average."""
+        units: dict[str, Any] = dict(getattr(self.fields, "log_units", {}))
+        found: dict[str, list[Tensor]] = {name: [] for name in units}
+        if not found:
+            return
+        with self._readers() as (reader, *_):
+            for index, folder in enumerate(self.clips.held_out):
+                clip = self._clip(reader, held_out_rng(index), folder)
+                for made in self._smoothed(clip):
+                    for name, values in found.items():
+                        ratio = (made[name] - clip.clear[name]).square() / made[variance_of(name)]
+                        values.append(ratio[:, 0, clip.valid[name][0, 0]].mean())
+        for name, values in found.items():
+            units[name] += torch.stack(values).mean().log()
 
     @contextmanager
     def _readers(self) -> Iterator[list[ClipReader]]:
@@ -309,7 +327,7 @@ class Fitter:
             before = errors(clip, clip.seen)
             rows = [(before, spoilt), *((e, spoilt) for e in after), *((e, ~spoilt) for e in after)]
             for part, (error, frames) in zip(parts, rows, strict=True):
-                for name in smoothed:
+                for name in after[0]:
                     part.setdefault(name, []).append(float(error[name][frames].mean()))
         means = [{n: float(np.mean(v)) for n, v in part.items()} for part in parts]
         return Restored(means[0], means[1], means[2], means[3], means[4], self._throughout(readers))
@@ -322,9 +340,10 @@ class Fitter:
             reader = readers[index % len(readers)]
             clip = self._clip(reader, held_out_rng(index), folder, throughout=True)
             smoothed, _ = self._smoothed(clip)
-            for kept, maps in ((before, clip.seen), (after, smoothed)):
-                for name, error in errors(clip, maps).items():
-                    kept.setdefault(name, []).append(float(error.mean()))
+            missing, left = errors(clip, clip.seen), errors(clip, smoothed)
+            for name, error in left.items():
+                before.setdefault(name, []).append(float(missing[name].mean()))
+                after.setdefault(name, []).append(float(error.mean()))
         return (
             {name: float(np.mean(values)) for name, values in before.items()},
             {name: float(np.mean(values)) for name, values in after.items()},

@@ -1,16 +1,17 @@
 """Footage and a detector in, a file of fields out; what tools/fit_video.py does."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from tabulate import tabulate
 
 from videogcrf_det.demo_loop import changed_cfg
-from videogcrf_det.engine import run
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.motion.estimate import motion_from
@@ -35,7 +36,7 @@ def fit_video(
     options: FitOptions,
     *,
     resume: bool = False,
-    evaluate: bool = False,
+    evaluate: Callable[[CfgNode], Any] | None = None,
 ) -> SteadyFields:
     """Fit fields to a detector on raw footage and write them.
 
@@ -46,7 +47,7 @@ def fit_video(
             TensorBoard's events, the table and pictures.
         options: see FitOptions.
         resume: go on with an interrupted fit of the same name.
-        evaluate: evaluate on DATASETS.TEST with the fields, in OUTPUT_DIR.
+        evaluate: called at the end with the detector's config, which then names the fields.
 
     Returns:
         the fields.
@@ -64,7 +65,7 @@ def fit_video(
             raise InputError(f"{folder} is there and of something else: name another --output")
         if (folder / "fit.pth").exists():
             (folder / "fit.pth").unlink()
-    if evaluate:
+    if evaluate is not None:
         _check_evaluation(detector)
     paths = find_videos(videos)
     channels_of(detector.model)  # a model that has no features is named before reading
@@ -91,22 +92,26 @@ def fit_video(
     fields.save(output)
     size = output.stat().st_size / 1e6
     print(f"wrote {output} ({size:.1f} MB)" + (f"; look at {pictures}" if pictures else ""))
-    if evaluate:
-        _evaluate(detector, output)
+    if evaluate is not None:
+        evaluate(_with_fields(detector, output))
     return fields
 
 
 def write_moving_average(
-    detector: Detector, share: float, output: str | Path, *, evaluate: bool = False
+    detector: Detector,
+    share: float,
+    output: str | Path,
+    *,
+    evaluate: Callable[[CfgNode], Any] | None = None,
 ) -> None:
     """Write fields that average with fixed weights, for comparison; see SteadyFields."""
-    if evaluate:
+    if evaluate is not None:
         _check_evaluation(detector)
     fields = SteadyFields.moving_average(detector.model, share)
     fields.source = detector.source
     fields.save(output)
-    if evaluate:
-        _evaluate(detector, output)
+    if evaluate is not None:
+        evaluate(_with_fields(detector, output))
 
 
 def _check_evaluation(detector: Detector) -> None:
@@ -114,9 +119,9 @@ def _check_evaluation(detector: Detector) -> None:
         raise InputError("--evaluate needs a YAML config, which has DATASETS.TEST: leave it out")
 
 
-def _evaluate(detector: Detector, fields: str | Path) -> None:
+def _with_fields(detector: Detector, fields: str | Path) -> CfgNode:
     assert detector.cfg is not None
-    run(changed_cfg(detector.cfg, "MODEL.VIDEO_GCRF.FIELDS", str(fields)), eval_only=True)
+    return changed_cfg(detector.cfg, "MODEL.VIDEO_GCRF.FIELDS", str(fields))
 
 
 REFINED = 32  # channels of refinements

@@ -113,7 +113,7 @@ def errors(clip: SpoiltClip, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What is missing of the clear features, in units of their variance.
 
     Args:
-        made: features (V, C, h, w) by name.
+        made: features (V, C, h, w) by name; variances among them are left out.
 
     Returns:
         (V,) by name: mean squared errors over valid cells and channels, divided by the variance of
@@ -121,6 +121,8 @@ def errors(clip: SpoiltClip, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     result = {}
     for name, maps in made.items():
+        if name not in clip.clear:
+            continue
         inside = clip.valid[name][0, 0]
         clear = clip.clear[name][:, :, inside]  # (V, C, cells)
         variance = clear.var(dim=(0, 2), correction=0).mean().clamp(min=1e-12)

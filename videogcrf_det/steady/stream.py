@@ -3,11 +3,12 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from videogcrf_det.gcrf.chain import chain_backward, chain_forward
+from videogcrf_det.gcrf.chain import chain_backward, chain_forward, series
 from videogcrf_det.gcrf.chain_field import Described, link
 from videogcrf_det.motion.warp import Motion, moved
 
@@ -22,9 +23,20 @@ class _Node:
 
     mean: Tensor  # m (1, C, h, w)
     precision: Tensor  # p (1, 1, h, w)
+    confidence: Tensor  # c (1, 1, h, w)
     embedding: Tensor  # t (1, D, h, w)
+    unit: Tensor | None  # of the variance; None where nobody asks for it
     motion: Tensor | None = None  # to the next frame, once that is there
     link: Tensor | None = None
+
+
+class _Solved(NamedTuple):
+    """The solution of a frame at one level."""
+
+    mean: Tensor  # x (1, C, h, w)
+    precision: Tensor | None  # what its variance is a unit over; None where nobody asks for it
+    unit: Tensor | None
+    ahead: Tensor | None = None  # how much of that comes from the frames after it
 
 
 class FieldStream:
@@ -83,8 +95,13 @@ class FieldStream:
         if described.change is not None and self.strength:
             unary = unary + self.strength * described.change
         if before is None:
-            return _Node(*chain_forward(unary, described.confidence), described.embedding)
-        size = features.shape[2:]
+            return _Node(
+                *chain_forward(unary, described.confidence),
+                described.confidence,
+                described.embedding,
+                described.unit,
+            )
+        size = unary.shape[2:]
         back = None if motion is None else motion.backward_at(size)
         mean, precision, embedding = (
             moved(maps, back) for maps in (before.mean, before.precision, before.embedding)
@@ -97,42 +114,75 @@ class FieldStream:
             ahead = moved(described.embedding, before.motion)
             before.link = self.strength * link(before.embedding, ahead)
         state = chain_forward(unary, described.confidence, (mean, precision), strength)
-        return _Node(*state, described.embedding)
+        return _Node(*state, described.confidence, described.embedding, described.unit)
 
     def _first_result(self) -> Features:
         """That of the first frame that waits, given all that is there."""
         nodes = list(self._nodes)[-len(self._waiting) :]
-        results = {name: node.mean for name, node in nodes[-1].items()}
-        for earlier in reversed(nodes[:-1]):
-            results = {name: _backward(node, results[name]) for name, node in earlier.items()}
+        results = _solved(nodes[-1])
+        for index in reversed(range(len(nodes) - 1)):
+            results = _solved(nodes[index], nodes[index + 1], results)
         while len(self._nodes) > max(1, len(self._waiting)):
             self._nodes.popleft()  # the last one stays: the next frame needs it
         return _with(self._waiting.popleft(), results)
 
     def _all_results(self) -> Iterator[Features]:
-        results: dict[str, Tensor] = {}
+        results: dict[str, _Solved] = {}
         done = []
+        after: dict[str, _Node] | None = None
         while self._waiting:
             nodes = self._nodes.pop()
-            results = {
-                name: _backward(node, results[name]) if results else node.mean
-                for name, node in nodes.items()
-            }
+            results = _solved(nodes, after, results)
+            after = nodes
             done.append(_with(self._waiting.pop(), results))
         yield from reversed(done)
 
 
-def _backward(node: _Node, after: Tensor) -> Tensor:
+def _solved(
+    nodes: Mapping[str, _Node],
+    after: Mapping[str, _Node] | None = None,
+    results: Mapping[str, _Solved] | None = None,
+) -> dict[str, _Solved]:
+    """The solutions of a frame at all levels, from those of the next one if there is any."""
+    if after is None or results is None:
+        return {
+            name: _Solved(node.mean, None if node.unit is None else node.precision, node.unit)
+            for name, node in nodes.items()
+        }
+    return {name: _backward(nodes[name], after[name], results[name]) for name in nodes}
+
+
+def _with(features: Features, results: Mapping[str, _Solved]) -> Features:
+    """Features with the solutions in their places, and the variances of those."""
+    made = {name: solved.mean.to(features[name].dtype) for name, solved in results.items()}
+    variances = {
+        variance_of(name): solved.unit / solved.precision
+        for name, solved in results.items()
+        if solved.precision is not None and solved.unit is not None
+    }
+    return {**features, **made, **variances}
+
+
+def variance_of(name: str) -> str:
+    """The name of the variance (M, 1, h, w) of a map of which that is known."""
+    return f"{name}_variance"
+
+
+def _backward(node: _Node, next_node: _Node, after: _Solved) -> _Solved:
     assert node.link is not None
-    return chain_backward(node.mean, node.precision, node.link, moved(after, node.motion))
-
-
-def _with(features: Features, results: Mapping[str, Tensor]) -> Features:
-    return {**features, **{k: v.to(features[k].dtype) for k, v in results.items()}}
+    mean = chain_backward(node.mean, node.precision, node.link, moved(after.mean, node.motion))
+    if after.precision is None:
+        return _Solved(mean, None, None)
+    ahead = next_node.confidence if after.ahead is None else next_node.confidence + after.ahead
+    through = series(moved(ahead, node.motion), node.link)
+    return _Solved(mean, node.precision + through, node.unit, through)
 
 
 def steady_clip(
-    features: Features, described: Descriptions, motion: Sequence[Motion | None]
+    features: Features,
+    described: Descriptions,
+    motion: Sequence[Motion | None],
+    strength: float = 1.0,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A clip's averages given all of its frames, and given those up to each frame alone.
 
@@ -140,18 +190,21 @@ def steady_clip(
         features: maps (V, C, h, w) by name.
         described: the same, of those that are coupled.
         motion: V, between each frame and the one before.
+        strength: see FieldStream.
 
     Returns:
-        maps (V, C, h, w) by name, in float32, twice.
+        maps (V, C, h, w) by name, in float32, twice; of maps with a description, their variances
+        (V, 1, h, w) as well.
     """
-    stream = FieldStream(latency=None)
+    stream = FieldStream(None, strength)
     for index, step in enumerate(motion):
         row = {name: features[name][index : index + 1] for name in described}
         deque(stream.push(row, described_row(described, index), step))
-    past = [{name: node.mean for name, node in nodes.items()} for nodes in stream._nodes]
+    pairs = zip(stream._waiting, stream._nodes, strict=True)
+    past = [_with(maps, _solved(nodes)) for maps, nodes in pairs]
+    whole = list(stream.flush())
     return tuple(
-        {name: torch.cat([row[name] for row in rows]) for name in described}
-        for rows in (list(stream.flush()), past)
+        {name: torch.cat([row[name] for row in rows]) for name in rows[0]} for rows in (whole, past)
     )  # type: ignore[return-value]
 
 
@@ -163,6 +216,7 @@ def described_row(described: Descriptions, index: int) -> Descriptions:
             own.embedding[place],
             own.confidence[place],
             None if own.change is None else own.change[place],
+            own.unit,
         )
         for name, own in described.items()
     }

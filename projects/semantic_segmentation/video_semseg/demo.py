@@ -1,8 +1,7 @@
 """Labels drawn over any video; what the project's demo.py does."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from video_semseg.drawing import (
     OPACITY,
     LabelMap,
-    Palette,
     draw_labels,
     palette_for,
     with_legend,
@@ -21,15 +19,14 @@ from video_semseg.drawing import (
 )
 from video_semseg.predictor import SemanticPredictor
 from videogcrf_det.demo_loop import (
-    Keeper,
     Predictor,
     changed_cfg,
     check_apart,
     check_paths,
+    keep_maps,
     write_predictions,
 )
 from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_folder
 from videogcrf_det.video import open_video
 from videogcrf_det.visualization.overlay import Picture, display_size
 from videogcrf_det.visualization.panels import side_by_side
@@ -89,7 +86,9 @@ def run_demo(
         draw,
         output,
         max_frames=max_frames,
-        keep=None if labels is None else _label_maps(labels, palette),
+        keep=None
+        if labels is None
+        else keep_maps(labels, partial(write_label_map, palette=palette)),
         kept=labels,
     )
 
@@ -123,14 +122,3 @@ def _decided(predictor: SemanticPredictor) -> Predictor:
             yield frame, probabilities.argmax(0).byte().numpy()
 
     return decide
-
-
-@contextlib.contextmanager
-def _label_maps(path: str | Path, palette: Palette) -> Iterator[Keeper]:
-    """Yield a function that writes the first predictor's labels as 00000.png, 00001.png, ..."""
-    with atomic_folder(path) as folder:
-
-        def write(number: int, _: Fraction, found: list[LabelMap]) -> None:
-            write_label_map(folder / f"{number:05d}.png", found[0], palette)
-
-        yield write
