@@ -144,7 +144,7 @@ def test_bad_video_keys(write, image, sentence):
 
 def test_a_missing_file_is_told_when_the_data_set_is_used(tmp_path, name):
     register_video_coco_instances(name, tmp_path / "absent.json", tmp_path)
-    with pytest.raises(InputError, match=r"absent\.json does not exist: .*prepare_davis_person"):
+    with pytest.raises(InputError, match=r"absent\.json does not exist: .*prepare-davis-person"):
         DatasetCatalog.get(name)
 
 

@@ -39,7 +39,10 @@ def recode(
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.height, encoder.width = height + height % 2, width + width % 2  # colours are halved
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
-    encoder.options = {"threads": "1", **options}
+    settings = {"threads": "1", **options}
+    if codec == H264:  # its assembly does not give the same bytes every time
+        settings["x264-params"] = ":".join(["asm=0", *filter(None, [options.get("x264-params")])])
+    encoder.options = settings
     packets: list[av.Packet] = []
     for number, frame in enumerate(frames):
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
