@@ -72,7 +72,7 @@ def test_coupled_features_are_the_exact_average(make_model, fields_of, make_fram
     features = {name: torch.cat([maps[name] for maps in made]) for name in made[0]}
     expected = {}
     for name, maps in features.items():
-        embedding, confidence, _ = described(fields[name](maps))
+        embedding, confidence, *_ = described(fields[name](maps))
         links = link(embedding[:-1], embedding[1:])
         parts = [part.flatten(2)[None] for part in (maps, confidence, links)]
         expected[name] = chain_average(*parts)[0].view_as(maps)

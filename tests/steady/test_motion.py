@@ -42,7 +42,7 @@ def test_along_whole_cell_motion_the_chain_is_exact():
     with torch.no_grad():
         described = fields.describe({"p2": moving}, pictures)
         result, _ = steady_clip({"p2": moving}, described, [None] + [motion] * (frames - 1))
-        embedding, confidence, _ = fields.describe({"p2": still}, pictures)["p2"]
+        embedding, confidence, *_ = fields.describe({"p2": still}, pictures)["p2"]
         parts = (still, confidence, link(embedding[:-1], embedding[1:]))
         expected = chain_average(*(part.flatten(2)[None] for part in parts))[0]
     expected = expected.view_as(still)

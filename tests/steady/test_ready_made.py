@@ -45,7 +45,7 @@ def test_a_frame_of_which_little_can_be_seen_is_trusted_less(fields, degrade, ph
     spoilt = degrade(photo, np.random.default_rng(1))
     features = {"p2": torch.zeros(2, 3, 48, 80), "res4": torch.zeros(2, 7, 12, 20)}
     described = fields.describe(features, pictures_of(photo, spoilt))
-    for embedding, confidence, _ in described.values():
+    for embedding, confidence, *_ in described.values():
         clear, bad = confidence.flatten(1).log().mean(1)
         assert bad < clear - 0.2
         assert torch.allclose(embedding.square().sum(1), torch.ones(()), atol=1e-4)
