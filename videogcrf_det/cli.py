@@ -57,6 +57,16 @@ def _worker(work: Callable[[argparse.Namespace], None], args: argparse.Namespace
         work(args)
     except InputError as error:
         raise InputError(str(error)) from None  # launch_tool looks for this name
+    _leave_together()
+
+
+def _leave_together() -> None:
+    """End the group of processes: one that leaves while others use it can take them down."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def _sentence(error: Exception) -> str:
