@@ -11,16 +11,12 @@ EPILOG = """
 
 
 def main() -> None:
+    from videogcrf_det.video.find import add_videos_argument, find_videos
+
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="video files, folders of frames, folders of either, or patterns",
-    )
+    add_videos_argument(parser, required=True)
     parser.add_argument("--first", type=int, metavar="N", help="look at so many frames of each")
     args = parser.parse_args()
 
@@ -28,7 +24,6 @@ def main() -> None:
     from tabulate import tabulate
 
     from videogcrf_det.motion.camera import MOVING, camera_motion
-    from videogcrf_det.steady.fit_video import find_videos
     from videogcrf_det.video import open_video
 
     rows = []

@@ -20,9 +20,9 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
-    from videogcrf_det.demo import run_demo
+    from videogcrf_det.demo import add_detection_arguments, run_demo
     from videogcrf_det.demo_loop import add_demo_arguments
-    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
+    from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,9 +30,7 @@ def main() -> None:
     add_detector_arguments(parser)
     add_data_arguments(parser)
     add_demo_arguments(parser)
-    parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
-    )
+    add_detection_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help="gets the detections as COCO results")
     parser.add_argument(
         "--compare-baseline",
@@ -41,23 +39,9 @@ def main() -> None:
         metavar="WEIGHTS",
         help="show the per-frame detector beside it, with its own weights or with the same ones",
     )
-    parser.add_argument(
-        "--fill-gaps",
-        type=int,
-        default=0,
-        metavar="N",
-        help="fill in objects that are missed for up to N frames; default: 0",
-    )
     args = parser.parse_args()
     run_demo(
-        demo_cfg(
-            args.config_file,
-            args.fields,
-            [*data_options(args), *args.opts],
-            latency=args.latency,
-            strength=args.strength,
-            batch=args.batch,
-        ),
+        asked_cfg(args, data_options(args)),
         args.input,
         args.output,
         confidence_threshold=args.confidence_threshold,

@@ -15,7 +15,7 @@ docs/deployment.md has the rest.
 
 def main() -> None:
     from videogcrf_det.export import export_detector
-    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
+    from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -34,8 +34,7 @@ def main() -> None:
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
     args = parser.parse_args()
-    cfg = demo_cfg(args.config_file, args.fields, args.opts, strength=args.strength)
-    export_detector(cfg, args.input, args.output)
+    export_detector(asked_cfg(args), args.input, args.output)
 
 
 if __name__ == "__main__":

@@ -18,33 +18,20 @@ the rest.
 def main() -> None:
     from videogcrf_det.batch import process_videos
     from videogcrf_det.data.own_data import add_data_arguments, data_options
-    from videogcrf_det.steady.detector import add_detector_arguments, demo_cfg
+    from videogcrf_det.demo import add_detection_arguments
+    from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
+    from videogcrf_det.video.find import add_videos_argument
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_detector_arguments(parser)
     add_data_arguments(parser)
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="video files, folders of frames, folders of either, or patterns",
-    )
+    add_videos_argument(parser, required=True)
     parser.add_argument(
         "--output", required=True, metavar="FOLDER", help="gets detections and summary.json"
     )
-    parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--fill-gaps",
-        type=int,
-        default=0,
-        metavar="N",
-        help="fill in objects that are missed for up to N frames; default: 0",
-    )
+    add_detection_arguments(parser)
     parser.add_argument(
         "--num-gpus",
         type=int,
@@ -67,14 +54,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     process_videos(
-        demo_cfg(
-            args.config_file,
-            args.fields,
-            [*data_options(args), *args.opts],
-            latency=args.latency,
-            strength=args.strength,
-            batch=args.batch,
-        ),
+        asked_cfg(args, data_options(args)),
         args.videos,
         args.output,
         processes=args.num_gpus,

@@ -11,6 +11,7 @@ from videogcrf_det.cli import run_tool
 def main() -> None:
     from videogcrf_det.steady.fit import FitOptions
     from videogcrf_det.steady.train_ready_made import train_ready_made
+    from videogcrf_det.video.find import add_videos_argument
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -20,7 +21,7 @@ def main() -> None:
         metavar="'CONFIG KEY VALUE ...'",
         help="detectors whose features are to be restored, each with its overrides in one word",
     )
-    parser.add_argument("--videos", nargs="+", required=True, metavar="PATH")
+    add_videos_argument(parser, required=True)
     parser.add_argument("--output", default="output/ready_made.pth", help="default: %(default)s")
     parser.add_argument("--iterations", type=int, default=1200, help="default: %(default)s")
     parser.add_argument("--motion", action="store_true", help="follow the optical flow")

@@ -22,12 +22,12 @@ import torch
 from detectron2.config import CfgNode
 from torch import multiprocessing
 
-from videogcrf_det.demo import categories_of, coco_results, predictor_of
+from videogcrf_det.demo import categories_of, coco_results, confident_cfg, predictor_of
 from videogcrf_det.demo_loop import Predictor, changed_cfg, predict_in_step
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
-from videogcrf_det.steady.fit_video import find_videos
 from videogcrf_det.video import open_video
+from videogcrf_det.video.find import find_videos
 
 SUMMARY = "summary.json"
 OPTIONS = "options.json"
@@ -136,9 +136,9 @@ def process_videos(
             or some videos failed, which the others were not kept from by.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    _check(cfg, processes, machines, machine, confidence_threshold, longest_gap, world)
+    _check(cfg, processes, machines, machine, world)
+    cfg = confident_cfg(cfg, confidence_threshold, longest_gap)
     jobs = find_jobs(videos, output)[machine::machines]
-    cfg = changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
     _check_options(cfg, longest_gap, Path(output, OPTIONS))
     for job in jobs:
         if (job.record or {}).get("status") == "failed":
@@ -160,23 +160,11 @@ def process_videos(
         )
 
 
-def _check(
-    cfg: CfgNode,
-    processes: int,
-    machines: int,
-    machine: int,
-    confidence_threshold: float,
-    longest_gap: int,
-    world: int,
-) -> None:
+def _check(cfg: CfgNode, processes: int, machines: int, machine: int, world: int) -> None:
     if processes < 1:
         raise InputError(f"--num-gpus must be at least 1, got {processes}")
     if not 0 <= machine < machines:
         raise InputError(f"--machine-rank must be from 0 to {machines - 1}, got {machine}")
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
-    if longest_gap < 0:
-        raise InputError(f"--fill-gaps must be at least 0, got {longest_gap}")
     if world > 1 and processes > 1:
         raise InputError("torchrun starts the processes: leave --num-gpus out")
     there = torch.cuda.device_count()

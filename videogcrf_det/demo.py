@@ -1,5 +1,6 @@
 """Detections drawn over any video; what tools/demo.py does."""
 
+import argparse
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
@@ -66,10 +67,7 @@ def run_demo(
         KeyboardInterrupt: after Ctrl-C.
     """
     output = Path(output)
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
-    if longest_gap < 0:
-        raise InputError(f"--fill-gaps must be at least 0, got {longest_gap}")
+    cfg = confident_cfg(cfg, confidence_threshold, longest_gap)
     check_paths(source, output, max_frames)
     if json_file is not None and Path(json_file).is_dir():
         raise InputError(f"--json {json_file} is a folder: name a file")
@@ -78,7 +76,6 @@ def run_demo(
     if not cfg.MODEL.MASK_ON:
         raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
     video = open_video(source, fps)
-    cfg = changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
     cfgs = [cfg] if baseline is None else [cfg, baseline_cfg(cfg, baseline)]
     if cfg.MODEL.VIDEO_GCRF.FIELDS:
         captions = ["With fields", "Per-frame detector"]
@@ -98,6 +95,33 @@ def run_demo(
         keep=None if json_file is None else coco_results(categories, json_file),
         kept=json_file,
     )
+
+
+def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add to a tool's arguments which detections are kept, and which are filled in."""
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--fill-gaps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="fill in objects that are missed for up to N frames; default: 0",
+    )
+
+
+def confident_cfg(cfg: CfgNode, confidence_threshold: float, longest_gap: int) -> CfgNode:
+    """The config of a detector that gives detections of that confidence alone.
+
+    Raises:
+        InputError: that, or the gap that is to be filled, is out of range.
+    """
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
+    if longest_gap < 0:
+        raise InputError(f"--fill-gaps must be at least 0, got {longest_gap}")
+    return changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
 
 
 def predictor_of(cfg: CfgNode, longest_gap: int) -> Predictor:

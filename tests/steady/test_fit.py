@@ -14,10 +14,11 @@ from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector, demo_cfg, find_config, load_detector
 from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.fit import FitOptions, Fitter
-from videogcrf_det.steady.fit_video import find_videos, fit_video
+from videogcrf_det.steady.fit_video import fit_video
 from videogcrf_det.steady.spoil import KINDS, compress, shake, spoil_clip
 from videogcrf_det.steady.stream import FieldStream
 from videogcrf_det.video import VideoWriter
+from videogcrf_det.video.find import find_videos
 
 
 def scene(height=64, width=96, seed=0):

@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fit import OBJECTIVES, FitOptions
 from videogcrf_det.steady.fit_video import fit_video, write_moving_average
+from videogcrf_det.video.find import add_videos_argument
 
 
 def argument_parser(description: str | None = None, epilog: str = "") -> argparse.ArgumentParser:
@@ -25,13 +26,7 @@ def argument_parser(description: str | None = None, epilog: str = "") -> argpars
         help="of a detector: YAML, a LazyConfig, or a name in detectron2's model zoo",
     )
     parser.add_argument("--weights", default="", metavar="FILE", help="default: the config's")
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="video files, folders of frames, folders of either, or patterns",
-    )
+    add_videos_argument(parser, default=[])
     parser.add_argument(
         "--output", metavar="FILE", help="gets the fields; default: OUTPUT_DIR/fields.pth"
     )

@@ -130,7 +130,7 @@ def _resize_of(cfg: Any) -> tuple[int, int]:
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser, *, ahead: bool = True) -> None:
-    """Add to a tool's arguments those that ``demo_cfg`` takes, but for ``opts``.
+    """Add to a tool's arguments what ``asked_cfg`` takes, but for ``opts``.
 
     Args:
         ahead: with those of tools that may look ahead.
@@ -160,6 +160,23 @@ def add_detector_arguments(parser: argparse.ArgumentParser, *, ahead: bool = Tru
         type=int,
         metavar="N",
         help="frames that the backbone sees at a time, with fields",
+    )
+
+
+def asked_cfg(args: argparse.Namespace, data: Sequence[str] = ()) -> CfgNode:
+    """The config that a tool with ``add_detector_arguments`` and ``--opts`` is asked for.
+
+    Args:
+        args: of the command line.
+        data: ``KEY VALUE`` pairs that come before its own.
+    """
+    return demo_cfg(
+        args.config_file,
+        args.fields,
+        [*data, *args.opts],
+        latency=getattr(args, "latency", None),
+        strength=args.strength,
+        batch=getattr(args, "batch", None),
     )
 
 

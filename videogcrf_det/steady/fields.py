@@ -41,8 +41,11 @@ class Fields(nn.Module):
         raise NotImplementedError
 
     def check(self, model: nn.Module) -> None:
-        """Raise InputError unless the fields can be used with this model."""
-        raise NotImplementedError
+        """Raise InputError unless the fields can be used with this model.
+
+        These can with any that has a backbone with named features.
+        """
+        channels_of(model)
 
 
 class SteadyFields(Fields):

@@ -1,6 +1,5 @@
 """Footage and a detector in, a file of fields out; what tools/fit_video.py does."""
 
-import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from videogcrf_det.steady.fields import Fields, SteadyFields, channels_of
 from videogcrf_det.steady.fit import FitOptions, Fitter, Restored, held_out_rng
 from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.spoil import spoil_clip
-from videogcrf_det.video.reader import IMAGES
+from videogcrf_det.video.find import find_videos
 from videogcrf_det.visualization.overlay import Picture, draw_instances
 from videogcrf_det.visualization.panels import side_by_side, write_png
 
@@ -130,42 +129,6 @@ OWN = {"clips", "fit.pth", "restored.md", "before_and_after.png"}
 
 def _ours(folder: Path) -> bool:
     return (folder / "clips" / "clips.json").is_file()
-
-
-def find_videos(names: Sequence[str]) -> list[Path]:
-    """Video files and folders of frames that files, folders and patterns name, each once.
-
-    Raises:
-        InputError: a name stands for nothing.
-    """
-    found: dict[Path, None] = {}
-    for name in names:
-        matches = [Path(match) for match in sorted(glob.glob(name))] or [Path(name)]
-        for path in matches:
-            videos = list(_videos_in(path))
-            if not videos:
-                raise InputError(
-                    f"--videos {name}: there is no video and no folder of frames at {path}"
-                )
-            found.update(dict.fromkeys(videos))
-    if not found:
-        raise InputError("--videos names nothing: give files, folders of frames, or patterns")
-    return list(found)
-
-
-def _videos_in(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        return []
-    inside = sorted(p for p in path.iterdir() if p.name[0] != ".")
-    if any(p.suffix.lower() in IMAGES for p in inside):
-        return [path]  # a folder of frames
-    files = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEOS]
-    return files + [video for p in inside if p.is_dir() for video in _videos_in(p)]
-
-
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".mts", ".webm", ".wmv")
 
 
 def restored_table(restored: Restored) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from videogcrf_det.gcrf.chain_field import Described
 from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
-from videogcrf_det.steady.fields import Fields, channels_of
+from videogcrf_det.steady.fields import Fields
 
 HAND_MADE = "hand-made"  # in the place of the name of a file of fields
 
@@ -40,10 +40,6 @@ class HandMade(Fields):
             confidence = log.clamp(-LOG_CONFIDENCE, LOG_CONFIDENCE).exp()
             result[name] = Described(torch.ones_like(confidence), confidence)
         return result
-
-    def check(self, model: nn.Module) -> None:
-        """Raise InputError if the model has no backbone with named features."""
-        channels_of(model)
 
 
 def _around(maps: Tensor) -> Tensor:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videogcrf_det.files import atomic_write
 from videogcrf_det.gcrf.chain_field import Described, described
-from videogcrf_det.steady.fields import Fields, SteadyFields, channels_of
+from videogcrf_det.steady.fields import Fields, SteadyFields
 from videogcrf_det.steady.hand_made import HAND_MADE, HandMade
 from videogcrf_det.steady.picture import PictureBranch
 
@@ -32,10 +32,6 @@ class ReadyMade(Fields):
     def describe(self, features: Mapping[str, Tensor], pictures: Tensor) -> dict[str, Described]:
         """See Fields."""
         return {name: described(maps) for name, maps in self.picture(pictures, features).items()}
-
-    def check(self, model: nn.Module) -> None:
-        """Raise InputError if the model has no backbone with named features."""
-        channels_of(model)
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""

@@ -14,8 +14,9 @@ from videogcrf_det.engine import build_cfg
 from videogcrf_det.steady.clips import Image, collect_clips
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fit import FitOptions, Fitter
-from videogcrf_det.steady.fit_video import find_videos, restored_table
+from videogcrf_det.steady.fit_video import restored_table
 from videogcrf_det.steady.ready_made import ReadyMade
+from videogcrf_det.video.find import find_videos
 
 MOST_CLIPS = 160  # of a video
 HEIGHT = 480  # of clips on disk, at most
