@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
-from videogcrf_det.data.classes import check_classes, read_classes
+from videogcrf_det.data.classes import check_classes, head_of, number_of_classes, read_classes
 from videogcrf_det.demo_loop import (
     Keeper,
     Predictor,
@@ -121,7 +121,7 @@ def confident_cfg(cfg: CfgNode, confidence_threshold: float, longest_gap: int) -
         raise InputError(f"--confidence-threshold must be from 0 to 1, got {confidence_threshold}")
     if longest_gap < 0:
         raise InputError(f"--fill-gaps must be at least 0, got {longest_gap}")
-    return changed_cfg(cfg, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float(confidence_threshold))
+    return changed_cfg(cfg, f"{head_of(cfg)}.SCORE_THRESH_TEST", float(confidence_threshold))
 
 
 def predictor_of(cfg: CfgNode, longest_gap: int) -> Predictor:
@@ -204,7 +204,7 @@ class _Drawing:
 
 def categories_of(cfg: CfgNode) -> list[tuple[int, str]]:
     """Ids and names of the classes: those of the first test or training set, or numbers."""
-    number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    number = number_of_classes(cfg)
     names = (*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1])
     known = [classes for classes in map(read_classes, names) if classes and len(classes) == number]
     if known:

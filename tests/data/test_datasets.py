@@ -9,6 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from videogcrf_det import InputError
 from videogcrf_det.data import datasets, load_video_coco_json, register_video_coco_instances
+from videogcrf_det.data.classes import check_classes
+from videogcrf_det.demo import confident_cfg
+from videogcrf_det.demo_loop import changed_cfg
+from videogcrf_det.engine import build_cfg
 
 
 def coco(**changes):
@@ -182,3 +186,21 @@ def test_a_video_without_frames(write):
     videos = [*coco()["videos"], {"id": 3, "name": "still to come", "length": 0}]
     with pytest.raises(InputError, match=r"'still to come' in .*some\.json has no frames"):
         load_video_coco_json(write(coco(videos=videos)), "")
+
+
+def test_a_single_stage_detector_has_its_classes_in_another_key(tmp_path):
+    """Their number follows from the data, and a wrong one is told by its name."""
+    content = {"images": [], "annotations": [], "categories": [{"id": 3, "name": "dog"}]}
+    (tmp_path / "dogs.json").write_text(json.dumps(content))
+    opts = ["DATASETS.OWN", [f"dogs={tmp_path / 'dogs.json'}:{tmp_path}"]]
+    opts += ["DATASETS.TRAIN", ("dogs",), "DATASETS.TEST", ("dogs",)]
+    try:
+        cfg = build_cfg("COCO-Detection/retinanet_R_50_FPN_1x.yaml", opts)
+        assert (cfg.MODEL.RETINANET.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (1, 80)
+        check_classes(cfg)
+        assert confident_cfg(cfg, 0.25, 0).MODEL.RETINANET.SCORE_THRESH_TEST == 0.25
+        with pytest.raises(InputError, match=r"RETINANET.NUM_CLASSES is 2, .* set it to 1"):
+            check_classes(changed_cfg(cfg, "MODEL.RETINANET.NUM_CLASSES", 2))
+    finally:
+        DatasetCatalog.remove("dogs")
+        MetadataCatalog.remove("dogs")

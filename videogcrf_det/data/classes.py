@@ -5,7 +5,7 @@ position, and persons be scored as dogs, without a word.
 """
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -40,6 +40,16 @@ def read_classes(dataset_name: str) -> Classes | None:
     return {identity: names[k] for identity, k in sorted(to_class.items(), key=itemgetter(1))}
 
 
+def head_of(cfg: CfgNode) -> str:
+    """Node of a config with the classes and the least score of its detector."""
+    return "MODEL.RETINANET" if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" else "MODEL.ROI_HEADS"
+
+
+def number_of_classes(cfg: CfgNode) -> int:
+    """How many classes a config's detector tells apart."""
+    return int(attrgetter(head_of(cfg))(cfg).NUM_CLASSES)
+
+
 def check_classes(cfg: CfgNode, datasets: Sequence[str] | None = None) -> None:
     """Raise InputError unless a model's classes are those of its data, by name and in order.
 
@@ -65,10 +75,10 @@ def check_classes(cfg: CfgNode, datasets: Sequence[str] | None = None) -> None:
                 f"{_listed(names)}: give all of DATASETS.TRAIN and DATASETS.TEST the same "
                 "categories, in the same order of their ids"
             )
-    number = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+    number = number_of_classes(cfg)
     if number != len(names):
         raise InputError(
-            f"MODEL.ROI_HEADS.NUM_CLASSES is {number}, and the data set {first!r} has "
+            f"{head_of(cfg)}.NUM_CLASSES is {number}, and the data set {first!r} has "
             f"{len(names)}, {_listed(names)}: set it to {len(names)}, or name other data"
         )
 

@@ -16,10 +16,10 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from videogcrf_det.data.annotations import clean_categories, read_json
+from videogcrf_det.data.classes import head_of
 from videogcrf_det.data.datasets import register_video_coco_instances
 from videogcrf_det.errors import InputError
 
-NUM_CLASSES = "MODEL.ROI_HEADS.NUM_CLASSES"
 SPLITS = {"train": "DATASETS.TRAIN", "test": "DATASETS.TEST"}
 # two paths with a colon between them, which may begin with a drive of Windows
 PATHS = re.compile(r"(.+?):((?:[A-Za-z]:[\\/])?[^:]+)")
@@ -62,7 +62,7 @@ def use_own_data(cfg: CfgNode, opts: Sequence[Any], of_file: Sequence[str] = ())
     """Register the data sets that a config brings along, and have NUM_CLASSES follow from them.
 
     The classes are those of the training data if it is one's own, else of the test data, and
-    ``opts`` that name MODEL.ROI_HEADS.NUM_CLASSES have the last word.
+    ``opts`` that name their number have the last word.
 
     Args:
         cfg: is changed: what DATASETS.FILE names moves to DATASETS.OWN, TRAIN and TEST.
@@ -82,7 +82,8 @@ def use_own_data(cfg: CfgNode, opts: Sequence[Any], of_file: Sequence[str] = ())
         _take_file(cfg, opts)
     register_entries(cfg.DATASETS.OWN)
     own = set(_names(cfg.DATASETS.OWN))
-    if not own or NUM_CLASSES in opts:
+    key = f"{head_of(cfg)}.NUM_CLASSES"
+    if not own or key in opts:
         return
     # beside training data that is another's, the model is one of its classes
     tested = cfg.DATASETS.TEST if own.issuperset(cfg.DATASETS.TRAIN) else ()
@@ -90,7 +91,7 @@ def use_own_data(cfg: CfgNode, opts: Sequence[Any], of_file: Sequence[str] = ())
         json_file = MetadataCatalog.get(name).get("json_file")
         if name in own and Path(json_file).is_file():
             categories = clean_categories(read_json(json_file), json_file)
-            cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(categories)
+            cfg.merge_from_list([key, len(categories)])
             return
 
 
