@@ -9,13 +9,13 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
-from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+from videogcrf_det.modeling.losses import rcnn_losses
 from videogcrf_det.modeling.pairs import cells_of_instances, instance_pairs_loss
 from videogcrf_det.streams import in_step
 
@@ -140,18 +140,7 @@ class ClipRCNN(GeneralizedRCNN):
             pairwise = self._pairwise(unaries, images, clips) if self.pairwise_loss else {}
         else:
             features, pairwise = self.backbone(images.tensor), {}
-        annotated = [index for index, frame in enumerate(frames) if frame.get("annotated", True)]
-        if len(annotated) < len(frames):
-            frames = [frames[index] for index in annotated]
-            sizes = [images.image_sizes[index] for index in annotated]
-            images = ImageList(images.tensor[annotated], sizes)
-            features = {name: maps[annotated] for name, maps in features.items()}
-        gt_instances = [frame["instances"].to(self.device) for frame in frames]
-        proposals, proposal_losses = self.proposal_generator(images, features, gt_instances)
-        _, detector_losses = self.roi_heads(images, features, proposals, gt_instances)
-        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
-            self.visualize_training(frames, proposals)
-        return {**detector_losses, **proposal_losses, **pairwise}
+        return {**rcnn_losses(self, frames, images, features), **pairwise}
 
     def _pairwise(
         self, unaries: dict[str, Tensor], images: ImageList, clips: list[list[Frame]]

@@ -1,4 +1,4 @@
-"""Fitting fields to a detector and to raw footage, without labels."""
+"""Fitting fields to a detector and to raw footage, or to annotated clips."""
 
 import math
 import time
@@ -22,6 +22,7 @@ from videogcrf_det.steady.clips import Clips, Image, read_clip
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fields import Fields, fingerprint
 from videogcrf_det.steady.heads import head_loss
+from videogcrf_det.steady.labels import LabelledClips, label_loss
 from videogcrf_det.steady.objective import (
     THROUGHOUT,
     ClipReader,
@@ -34,7 +35,7 @@ from videogcrf_det.steady.stream import steady_clip, variance_of
 # view(clips, rng): clips of frames (H, W, 3) BGR, the first one to be spoilt, as they are seen
 View = Callable[[list[list[Image]], np.random.Generator], list[list[Image]]]
 
-OBJECTIVES = ("features", "heads", "both")
+OBJECTIVES = ("features", "heads", "both", "labels")
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
 CHECKS = 5  # looks at held-out clips, spread over the budget
 PATIENCE = 2  # of them without a gain, before it stops
@@ -49,7 +50,7 @@ class FitOptions:
         iterations, minutes: the budget, one of the two; the other is None.
         clips: of LENGTH frames, an iteration.
         rate: the highest learning rate.
-        objective: one of OBJECTIVES: what is compared with that of clear frames.
+        objective: one of OBJECTIVES: what is compared with that of clear frames, or with labels.
         motion: link along optical flow, not the same places.
         ready_made: begin with the fields that come with the package.
         refine: change features before they are coupled, and spoil half of the clips throughout.
@@ -114,6 +115,8 @@ class Fitter:
         folder: gets checkpoints and TensorBoard's events.
         options: see FitOptions.
         view: makes of the frames of a clip, and of what draws at random, those that are seen.
+        labels: annotated clips, for the objective of that name; ``clips`` then say no more than
+            how much of spoilt features is restored.
     """
 
     def __init__(
@@ -124,9 +127,13 @@ class Fitter:
         folder: Path,
         options: FitOptions,
         view: View | None = None,
+        labels: LabelledClips | None = None,
     ) -> None:
         self.detectors, self.clips, self.folder, self.options = detectors, clips, folder, options
+        for detector in detectors:
+            detector.model.requires_grad_(False)
         self.view = view or (lambda frames, _: frames)
+        self.labels = labels
         self.seed = detectors[0].seed
         device = next(detectors[0].model.parameters()).device
         self.fields = fields.to(device)
@@ -261,14 +268,7 @@ class Fitter:
         self.optimizer.zero_grad()
         total = 0.0
         for _ in range(self.options.clips):
-            ours, other = (
-                self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
-            )
-            reader = readers[int(rng.integers(len(readers)))] if len(readers) > 1 else readers[0]
-            # not drawn where it does not matter
-            throughout = self.options.refine and rng.random() < THROUGHOUT
-            clip = self._clip(reader, rng, ours, other, throughout=throughout)
-            loss = self._loss(reader.detector, clip) / self.options.clips
+            loss = self._drawn(readers, rng) / self.options.clips
             loss.backward()
             total += float(loss.detach())
         if not math.isfinite(total):
@@ -279,6 +279,23 @@ class Fitter:
         nn.utils.clip_grad_norm_(self.fields.parameters(), 1.0)
         self.optimizer.step()
         return total
+
+    def _drawn(self, readers: list[ClipReader], rng: np.random.Generator) -> Tensor:
+        """The loss of one clip."""
+        if self.labels is not None:
+            frames, labelled = self.labels.draw(rng)
+            clip = readers[0]([frames], rng)
+            model = readers[0].detector.model
+            results = self._smoothed(clip)
+            return torch.stack([label_loss(model, clip, m, labelled) for m in results]).mean()
+        ours, other = (
+            self.clips.train[int(i)] for i in rng.integers(len(self.clips.train), size=2)
+        )
+        reader = readers[int(rng.integers(len(readers)))] if len(readers) > 1 else readers[0]
+        # not drawn where it does not matter
+        throughout = self.options.refine and rng.random() < THROUGHOUT
+        clip = self._clip(reader, rng, ours, other, throughout=throughout)
+        return self._loss(reader.detector, clip)
 
     def _clip(
         self, reader: ClipReader, rng: np.random.Generator, *folders: Path, throughout: bool = False
@@ -308,12 +325,13 @@ class Fitter:
     def _check(self, readers: list[ClipReader], writer: SummaryWriter) -> None:
         loss = self._restored(readers).loss
         writer.add_scalar("held out", loss, self.done)
-        if not self.history or loss < min(value for _, value in self.history):
+        better = not self.history or loss < min(value for _, value in self.history)
+        if better or self.labels is not None:
             self.best = {k: v.detach().cpu().clone() for k, v in self.fields.state_dict().items()}
         self.history.append((self.progress, loss))
 
     def _stalled(self) -> bool:
-        losses = [loss for _, loss in self.history]
+        losses = [loss for _, loss in self.history if self.labels is None]
         return len(losses) > PATIENCE and min(losses[-PATIENCE:]) > min(losses[:-PATIENCE])
 
     @torch.no_grad()

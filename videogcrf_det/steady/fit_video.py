@@ -19,6 +19,7 @@ from videogcrf_det.steady.clips import Clips, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fields import Fields, SteadyFields, channels_of
 from videogcrf_det.steady.fit import FitOptions, Fitter, Restored, held_out_rng
+from videogcrf_det.steady.labels import LabelledClips
 from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.spoil import spoil_clip
 from videogcrf_det.video.find import find_videos
@@ -66,6 +67,7 @@ def fit_video(
             (folder / "fit.pth").unlink()
     if evaluate is not None:
         _check_evaluation(detector)
+    labels = _labels(detector) if options.objective == "labels" else None
     paths = find_videos(videos)
     channels_of(detector.model)  # a model that has no features is named before reading
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def fit_video(
     fields = SteadyFields.for_model(detector.model, start, **refined)
     fields.source = detector.source
     fields.motion = "dis" if options.motion else ""
-    fitter = Fitter([detector], fields, clips, folder, options)
+    fitter = Fitter([detector], fields, clips, folder, options, labels=labels)
     if resume:
         fitter.resume()
     fitter.run()
@@ -111,6 +113,15 @@ def write_moving_average(
     fields.save(output)
     if evaluate is not None:
         evaluate(_with_fields(detector, output))
+
+
+def _labels(detector: Detector) -> LabelledClips:
+    if detector.cfg is None:
+        raise InputError(
+            "--objective labels needs a YAML config, which has DATASETS.TRAIN: use --objective "
+            "features"
+        )
+    return LabelledClips(detector.cfg)
 
 
 def _check_evaluation(detector: Detector) -> None:
