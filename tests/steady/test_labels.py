@@ -69,7 +69,7 @@ def test_fields_alone_are_fitted(detector, mini_root, tmp_path):
 def test_what_has_no_labels(detector, make_model, tmp_path, mini_root, damaged):
     options = FitOptions(iterations=1, objective="labels")
     lazy = Detector(detector.model, None, False, 48, 1333, detector.source)
-    with pytest.raises(InputError, match="needs a YAML config, which has DATASETS.TRAIN"):
+    with pytest.raises(InputError, match=r"needs a YAML config, which has DATASETS.TRAIN"):
         fit_video(lazy, [str(mini_root)], tmp_path / "f.pth", options)
     with pytest.raises(InputError, match="RetinaNet is no R-CNN"):
         label_loss(make_model("RetinaNet"), None, {}, [])
