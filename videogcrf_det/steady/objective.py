@@ -77,7 +77,7 @@ class ClipReader:
         pictures, changed = self.backbone.pictures(tensors).tensor_split([len(frames)])
         pictures = pictures.clone()
         pictures[list(spoilt)] = changed
-        valid = {n: _valid(m, (height, width), padded) for n, m in clear.items()}
+        valid = {n: valid_cells(m, (height, width), padded) for n, m in clear.items()}
         return SpoiltClip(
             [index in spoilt for index in range(len(frames))],
             seen,
@@ -101,7 +101,7 @@ class ClipReader:
         return [motion(picture[None]) for picture in pictures]
 
 
-def _valid(maps: Tensor, size: tuple[int, int], padded: Sequence[int]) -> Tensor:
+def valid_cells(maps: Tensor, size: tuple[int, int], padded: Sequence[int]) -> Tensor:
     """(1, 1, h, w): whether cells of feature maps (M, C, h, w) lie in the frame."""
     height, width = maps.shape[2:]
     rows = torch.arange(height, device=maps.device) * padded[0] < size[0] * height
@@ -123,11 +123,16 @@ def errors(clip: SpoiltClip, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, maps in made.items():
         if name not in clip.clear:
             continue
-        inside = clip.valid[name][0, 0]
-        clear = clip.clear[name][:, :, inside]  # (V, C, cells)
-        variance = clear.var(dim=(0, 2), correction=0).mean().clamp(min=1e-12)
-        result[name] = (maps[:, :, inside] - clear).square().mean((1, 2)) / variance
+        result[name] = relative_errors(maps, clip.clear[name], clip.valid[name])
     return result
+
+
+def relative_errors(maps: Tensor, clear: Tensor, valid: Tensor) -> Tensor:
+    """(V,): ``errors`` of maps (V, C, h, w) at one level, where ``valid`` (1, 1, h, w) is true."""
+    inside = valid[0, 0]
+    target = clear[:, :, inside]  # (V, C, cells)
+    variance = target.var(dim=(0, 2), correction=0).mean().clamp(min=1e-12)
+    return (maps[:, :, inside] - target).square().mean((1, 2)) / variance
 
 
 def feature_loss(clip: SpoiltClip, made: Mapping[str, Tensor]) -> Tensor:
