@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from videogcrf_det.visualization.runs import Run
+from videogcrf_det.visualization.runs import EvaluatedModel
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 SPEEDS = ("slow", "medium", "fast")
@@ -23,7 +23,7 @@ KINDS = ("run", "baseline")  # in the order of the runs; they have colours on th
 STABILITY = "temporal_stability"
 
 Figure = float | None  # in percent
-Runs = Mapping[str, Run]  # by their names on the page, the baseline second
+Runs = Mapping[str, EvaluatedModel]  # by their names on the page, the baseline second
 
 
 class Row(NamedTuple):
@@ -126,7 +126,7 @@ def stability(runs: Runs) -> list[Row]:
 
 def sequences(runs: Runs) -> list[VideoFigures]:
     """The figures of every video, those first on which the run gains most."""
-    first, *others = (run.evaluation.get("sequences", {}) for run in runs.values())
+    first, *others = (run.evaluation.sequences for run in runs.values())
     found = []
     for name, figures in first.items():
         of_runs = [figures, *(other.get(name, {}) for other in others)]
@@ -169,8 +169,8 @@ def _rank(video: VideoFigures) -> float:
     return float("-inf") if value is None else value
 
 
-def _results(run: Run) -> dict[str, Any]:
-    return run.evaluation.get("results", {})
+def _results(run: EvaluatedModel) -> dict[str, Any]:
+    return run.evaluation.results
 
 
 def _rows(runs: Runs, values: Sequence[list[Figure]]) -> list[Row]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from videogcrf_det.evaluation.results_file import Results
 from videogcrf_det.video import VideoWriter
 from videogcrf_det.visualization.overlay import Picture
 from videogcrf_det.visualization.panels import shrink, tile, write_jpeg
@@ -14,7 +15,6 @@ from videogcrf_det.visualization.predictions import (
     detections_of,
     draw_video,
 )
-from videogcrf_det.visualization.results_file import Results
 
 MAX_WIDTH = 1280  # pixels of a video, about what a page of it is wide
 

@@ -11,6 +11,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.own_data import register_entries
+from videogcrf_det.evaluation.record import evaluation_file
+from videogcrf_det.evaluation.results_file import Results, confident_results
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress
 from videogcrf_det.versions import collect_versions
@@ -26,8 +28,7 @@ from videogcrf_det.visualization.predictions import (
     file_name,
     unique_name,
 )
-from videogcrf_det.visualization.results_file import Results, confident_results
-from videogcrf_det.visualization.runs import Run, read_run
+from videogcrf_det.visualization.runs import EvaluatedModel, read_model
 from videogcrf_det.visualization.timeline import Lane, timeline
 
 
@@ -127,9 +128,9 @@ def write_report(
 
 def _read_runs(
     run: str | os.PathLike[str], baseline: str | os.PathLike[str] | None, dataset: str | None
-) -> dict[str, Run]:
+) -> dict[str, EvaluatedModel]:
     """The run and its baseline by their names on the page."""
-    first = read_run(run, dataset)
+    first = read_model(run, dataset)
     names = "Model", "Baseline"
     if "video_gcrf" in first.settings.get("MODEL.BACKBONE.NAME", ""):
         names = "VideoGCRF", "Baseline"
@@ -137,7 +138,7 @@ def _read_runs(
         names = "With fields", "Per frame"
     runs = {names[0]: first}
     if baseline is not None:
-        runs[names[1]] = read_run(baseline, first.dataset)
+        runs[names[1]] = read_model(baseline, first.dataset)
     return runs
 
 
@@ -222,7 +223,9 @@ def _figures(runs: Runs) -> dict[str, Any]:
     return {
         "runs": runs,
         "legend": list(zip(runs, KINDS, strict=False)),
-        "warnings": [_advice(name, run) for name, run in runs.items() if not run.evaluation],
+        "warnings": [
+            _advice(name, run) for name, run in runs.items() if not run.evaluation.results
+        ],
         "cards": figures.cards(runs),
         "columns": figures.COLUMNS,
         "tables": figures.ap_tables(runs),
@@ -240,13 +243,13 @@ def _figures(runs: Runs) -> dict[str, Any]:
     }
 
 
-def _advice(name: str, run: Run) -> str:
-    missing = run.predictions.with_name("evaluation.json")
+def _advice(name: str, run: EvaluatedModel) -> str:
+    missing = evaluation_file(run.folder, run.dataset)
     command = _command(run, run.folder, "--eval-only", "--resume")
     return f"There are no figures of {name}, for want of {missing}; to have them: {command}"
 
 
-def _command(run: Run, output: str | Path, *flags: str) -> str:
+def _command(run: EvaluatedModel, output: str | Path, *flags: str) -> str:
     config = str(run.folder / "config.yaml")
     words = ["videogcrf", "train", "--config-file", config, *flags]
     return shlex.join([*words, "OUTPUT_DIR", str(output)])
@@ -271,7 +274,7 @@ def _steps(runs: Runs, folder: Path) -> list[Step]:
 
 def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Who used versions of what, and the rows of a table of them."""
-    found = {name: run.evaluation.get("versions", {}) for name, run in runs.items()}
+    found = {name: run.evaluation.versions for name, run in runs.items()}
     found["This page"] = collect_versions()
     names = dict.fromkeys(name for versions in found.values() for name in versions)
     rows = [(name, [versions.get(name, "") for versions in found.values()]) for name in names]

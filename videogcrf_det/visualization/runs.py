@@ -1,6 +1,5 @@
 """What a training or an evaluation left in its OUTPUT_DIR."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,21 +9,26 @@ from typing import Any
 import yaml
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.record import (
+    Evaluation,
+    evaluation_file,
+    only_dataset,
+    read_evaluation,
+)
 from videogcrf_det.visualization.curves import read_metrics
 
 RESULTS = "coco_instances_results.json"
-TASKS = ("segm", "bbox", "temporal_stability", "ytvis", "tracking")
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedModel:
     """A model that was evaluated on a data set.
 
     Attributes:
         folder: its OUTPUT_DIR.
         dataset: the name of the data set.
         predictions: the COCO results file.
-        evaluation: what ``evaluation.json`` holds (docs/evaluation.md); empty where there is none.
+        evaluation: its metrics; empty where there are none.
         metrics: the lines of ``metrics.json``; empty where nothing was trained.
         config: the text of ``config.yaml``; empty where there is none.
     """
@@ -32,7 +36,7 @@ class Run:
     folder: Path
     dataset: str
     predictions: Path
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     metrics: list[dict[str, float]]
     config: str
 
@@ -42,7 +46,7 @@ class Run:
         return dict(_flatten(_load_yaml(self.config)))
 
 
-def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
+def read_model(folder: str | os.PathLike[str], dataset: str | None = None) -> EvaluatedModel:
     """Read what an OUTPUT_DIR holds of a model and of its evaluation on a data set.
 
     Args:
@@ -58,42 +62,25 @@ def read_run(folder: str | os.PathLike[str], dataset: str | None = None) -> Run:
             f"{folder} is no folder: name the OUTPUT_DIR of a training or of an evaluation"
         )
     if dataset is None:
-        dataset = only_dataset(folder)
+        dataset = only_dataset(folder, RESULTS)
     inference = folder / "inference" / dataset
     if not (inference / RESULTS).is_file():
         raise InputError(
             f"{inference / RESULTS} does not exist: evaluate the model on {dataset} with "
             "videogcrf evaluate, or name another data set with --dataset"
         )
+    record = evaluation_file(folder, dataset)
     log, config = folder / "metrics.json", folder / "config.yaml"
-    return Run(
+    return EvaluatedModel(
         folder=folder,
         dataset=dataset,
         predictions=inference / RESULTS,
-        evaluation=_read_evaluation(inference / "evaluation.json"),
+        evaluation=(
+            read_evaluation(record) if record.is_file() else Evaluation(dataset, {}, versions={})
+        ),
         metrics=read_metrics(log) if log.is_file() else [],
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
-
-
-def only_dataset(folder: Path, results: str = RESULTS) -> str:
-    """The only data set that an OUTPUT_DIR has an evaluation's file of results of.
-
-    Raises:
-        InputError: there are none or several.
-    """
-    names = sorted(path.parent.name for path in folder.glob(f"inference/*/{results}"))
-    if not names:
-        raise InputError(
-            f"{folder} has no inference/<data set>/{results}: name the OUTPUT_DIR of a model, and "
-            "evaluate it with videogcrf evaluate"
-        )
-    if len(names) > 1:
-        raise InputError(
-            f"{folder} was evaluated on several data sets: name one of {', '.join(names)} with "
-            "--dataset"
-        )
-    return names[0]
 
 
 def _load_yaml(text: str) -> dict[str, Any]:
@@ -111,22 +98,3 @@ def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _read_evaluation(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        # JSON has no nan, but Python writes it
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-        for tasks in (content["results"], *content["sequences"].values()):
-            # a task or a figure may be missing, but each is what it says
-            for figures in (tasks.get(task, {}) for task in TASKS):
-                if any(not isinstance(v, float | int | None) for v in figures.values()):
-                    raise TypeError(f"{figures} is not all numbers")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not what an evaluation writes ({type(error).__name__}: {error}): evaluate "
-            "again with videogcrf evaluate"
-        ) from None
-    return content
