@@ -17,10 +17,10 @@ from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.evaluation.record import write_metrics
 from videogcrf_det.files import atomic_write
+from videogcrf_det.report import Step, write_report
 from videogcrf_det.steady.detector import load_detector
 from videogcrf_det.steady.fit import FitOptions
 from videogcrf_det.steady.fit_video import fit_video
-from videogcrf_det.visualization import Step, write_report
 
 SPLITS = ("train", "val")
 SPEED = 0.4  # of everything that moves: people then move as much as in DAVIS

@@ -11,14 +11,7 @@ from detectron2.config import CfgNode
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
-from videogcrf_det.data.classes import check_classes
-from videogcrf_det.engine import load_model
-from videogcrf_det.errors import InputError
-from videogcrf_det.files import atomic_write
-from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
-from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
-from videogcrf_det.predictor import model_input
-from videogcrf_det.visualization.affinity_clip import (
+from videogcrf_det.affinity.clip import (
     Clip,
     Frame,
     Mask,
@@ -28,10 +21,17 @@ from videogcrf_det.visualization.affinity_clip import (
     clip_of_video,
     instance_at,
 )
-from videogcrf_det.visualization.affinity_figure import Grid, HeatRow, PictureRow, draw_grid
-from videogcrf_det.visualization.couplings import Map, cells_of_pixels, point_affinity
-from videogcrf_det.visualization.overlay import draw_instances
-from videogcrf_det.visualization.predictions import first_test_set
+from videogcrf_det.affinity.couplings import Map, cells_of_pixels, point_affinity
+from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow, draw_grid
+from videogcrf_det.data.classes import check_classes
+from videogcrf_det.drawing.overlay import draw_instances
+from videogcrf_det.drawing.predictions import first_test_set
+from videogcrf_det.engine import load_model
+from videogcrf_det.errors import InputError
+from videogcrf_det.files import atomic_write
+from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
+from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
+from videogcrf_det.predictor import model_input
 
 DPI = 150
 # titles and texts of rows by the fields of PointAffinity

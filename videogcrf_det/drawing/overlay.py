@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from videogcrf_det.visualization.colours import palette_colour
+from videogcrf_det.drawing.colours import palette_colour
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 

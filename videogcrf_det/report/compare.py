@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from videogcrf_det.drawing.predictions import MATCH_IOU, Record, annotated_masks
 from videogcrf_det.evaluation.results_file import Results
 from videogcrf_det.masks import RLE, match, rle_iou
-from videogcrf_det.visualization.predictions import MATCH_IOU, Record, annotated_masks
 
 NUM_DIFFERENCES = 6  # frames that are shown of either kind
 LEAST_GAP = 8  # frames of a video that are nearer to each other look alike

@@ -1,4 +1,4 @@
-"""The page about a run: figures, where it differs from a baseline, videos, how to repeat it."""
+"""The page about a run: metrics, where it differs from a baseline, videos, how to repeat it."""
 
 import os
 import shlex
@@ -11,25 +11,25 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.own_data import register_entries
-from videogcrf_det.evaluation.record import evaluation_file
-from videogcrf_det.evaluation.results_file import Results, confident_results
-from videogcrf_det.files import atomic_write
-from videogcrf_det.progress import progress
-from videogcrf_det.versions import collect_versions
-from videogcrf_det.visualization import figures
-from videogcrf_det.visualization.compare import Difference, greatest_differences, score_video
-from videogcrf_det.visualization.curves import draw_curves
-from videogcrf_det.visualization.figures import KINDS, Runs
-from videogcrf_det.visualization.films import Film, write_film
-from videogcrf_det.visualization.page import render
-from videogcrf_det.visualization.predictions import (
+from videogcrf_det.drawing.predictions import (
     Record,
     check_options,
     file_name,
     unique_name,
 )
-from videogcrf_det.visualization.runs import EvaluatedModel, read_model
-from videogcrf_det.visualization.timeline import Lane, timeline
+from videogcrf_det.evaluation.record import evaluation_file
+from videogcrf_det.evaluation.results_file import Results, confident_results
+from videogcrf_det.files import atomic_write
+from videogcrf_det.progress import progress
+from videogcrf_det.report import metrics
+from videogcrf_det.report.compare import Difference, greatest_differences, score_video
+from videogcrf_det.report.curves import draw_charts
+from videogcrf_det.report.metrics import KINDS, Runs
+from videogcrf_det.report.model import EvaluatedModel, read_model
+from videogcrf_det.report.page import render_page
+from videogcrf_det.report.timeline import Lane, timeline
+from videogcrf_det.report.videos import DrawnVideo, write_video
+from videogcrf_det.versions import collect_versions
 
 
 class Step(NamedTuple):
@@ -43,7 +43,7 @@ class Score(NamedTuple):
     """The scores of a run, in percent, of a frame or of each frame of a video."""
 
     name: str
-    kind: str  # one of figures.KINDS
+    kind: str  # one of metrics.KINDS
     values: list[float]
 
     @property
@@ -101,24 +101,25 @@ def write_report(
     scores = _score(videos, results)
     sides = _sides(runs, scores)
     shown = [difference for side in sides.values() for difference in side]
-    films = _write_films(folder, dataset, videos, results, shown, fps)
+    drawn = _write_videos(folder, dataset, videos, results, shown, fps)
     class_names = MetadataCatalog.get(dataset).thing_classes
     lanes = [timeline(video, results, class_names) for video in videos]
-    players = [_player(*each) for each in zip(films, scores, lanes, strict=True)]
-    page = render(
+    players = [_player(*each) for each in zip(drawn, scores, lanes, strict=True)]
+    page = render_page(
+        "report.html",
         title=title or f"{next(iter(runs))} on {dataset}",
         summary=summary or _summary(runs, videos),
         facts=facts or {},
         steps=_steps(runs, folder) if steps is None else steps,
         threshold=f"{confidence_threshold:.0%}",
-        films=players,
+        videos=players,
         lead=_greatest_gain(players) if len(runs) > 1 else None,
-        links={film.name: f"video-{number}" for number, film in enumerate(films)},
+        links={video.name: f"video-{number}" for number, video in enumerate(drawn)},
         sides={
-            side: [_still(d, films[d.video], scores[d.video], fps) for d in found]
+            side: [_still(d, drawn[d.video], scores[d.video], fps) for d in found]
             for side, found in sides.items()
         },
-        **_figures(runs),
+        **_metrics(runs),
     )
     path = folder / "index.html"
     with atomic_write(path) as temporary:
@@ -181,14 +182,14 @@ def _sides(runs: Runs, scores: Sequence[list[Score]]) -> dict[str, list[Differen
     }
 
 
-def _write_films(
+def _write_videos(
     folder: Path,
     dataset: str,
     videos: Sequence[Record],
     results: dict[str, Results],
     shown: Sequence[Difference],
     fps: float,
-) -> list[Film]:
+) -> list[DrawnVideo]:
     class_names = MetadataCatalog.get(dataset).thing_classes
     # the baseline comes first: what changes stands after it
     panels = {name: results[name] for name in reversed(results)}
@@ -197,7 +198,7 @@ def _write_films(
     names = [unique_name(file_name(video["video_name"]), taken) for video in videos]
     with progress(total=num_frames, desc="Videos", unit="frame") as bar:
         return [
-            write_film(
+            write_video(
                 folder,
                 video,
                 panels,
@@ -218,7 +219,7 @@ def _summary(runs: Runs, videos: Sequence[Record]) -> str:
     return f"{run.folder}, evaluated on {len(videos)} videos of {num_frames} frames{beside}."
 
 
-def _figures(runs: Runs) -> dict[str, Any]:
+def _metrics(runs: Runs) -> dict[str, Any]:
     """What the page shows of evaluations, trainings and configs."""
     return {
         "runs": runs,
@@ -226,19 +227,19 @@ def _figures(runs: Runs) -> dict[str, Any]:
         "warnings": [
             _advice(name, run) for name, run in runs.items() if not run.evaluation.results
         ],
-        "cards": figures.cards(runs),
-        "columns": figures.COLUMNS,
-        "tables": figures.ap_tables(runs),
-        "speeds": figures.SPEEDS,
-        "speed_tables": figures.speed_tables(runs),
-        "track_columns": [name for names in figures.TRACKS.values() for name in names],
-        "track_table": figures.track_table(runs),
-        "ignored": figures.ignored(runs),
-        "stability": figures.stability(runs),
-        "stability_pairs": figures.stability_pairs(runs),
-        "sequences": figures.sequences(runs),
-        "curves": draw_curves([run.metrics for run in runs.values()]),
-        "settings": figures.differing_settings(runs),
+        "cards": metrics.cards(runs),
+        "columns": metrics.COLUMNS,
+        "tables": metrics.ap_tables(runs),
+        "speeds": metrics.SPEEDS,
+        "speed_tables": metrics.speed_tables(runs),
+        "track_columns": [name for names in metrics.TRACKS.values() for name in names],
+        "track_table": metrics.track_table(runs),
+        "ignored": metrics.ignored(runs),
+        "stability": metrics.stability(runs),
+        "stability_pairs": metrics.stability_pairs(runs),
+        "sequences": metrics.sequences(runs),
+        "charts": draw_charts([run.metrics for run in runs.values()]),
+        "settings": metrics.differing_settings(runs),
         "versions": _versions(runs),
     }
 
@@ -246,7 +247,7 @@ def _figures(runs: Runs) -> dict[str, Any]:
 def _advice(name: str, run: EvaluatedModel) -> str:
     missing = evaluation_file(run.folder, run.dataset)
     command = _command(run, run.folder, "--eval-only", "--resume")
-    return f"There are no figures of {name}, for want of {missing}; to have them: {command}"
+    return f"There are no metrics of {name}, for want of {missing}; to have them: {command}"
 
 
 def _command(run: EvaluatedModel, output: str | Path, *flags: str) -> str:
@@ -281,9 +282,9 @@ def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
     return list(found), rows
 
 
-def _player(film: Film, scores: Sequence[Score], lanes: Sequence[Lane]) -> dict[str, Any]:
-    in_a_row = film.width > 2 * film.height
-    return {**vars(film), "scores": scores, "lanes": lanes, "in_a_row": in_a_row}
+def _player(drawn: DrawnVideo, scores: Sequence[Score], lanes: Sequence[Lane]) -> dict[str, Any]:
+    in_a_row = drawn.width > 2 * drawn.height
+    return {**vars(drawn), "scores": scores, "lanes": lanes, "in_a_row": in_a_row}
 
 
 def _greatest_gain(players: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -297,15 +298,15 @@ def _greatest_gain(players: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _still(
-    difference: Difference, film: Film, scores: Sequence[Score], fps: float
+    difference: Difference, drawn: DrawnVideo, scores: Sequence[Score], fps: float
 ) -> dict[str, Any]:
-    height, width = film.still_size
+    height, width = drawn.still_size
     return {
-        "video": film.name,
+        "video": drawn.name,
         "number": difference.frame,
-        "film": film.file,
+        "file": drawn.file,
         "time": f"{difference.frame / fps:.2f}",
-        "pictures": film.stills[difference.frame],
+        "pictures": drawn.stills[difference.frame],
         "height": height,
         "width": width,
         "scores": [score._replace(values=[score.values[difference.frame]]) for score in scores],

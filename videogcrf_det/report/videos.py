@@ -6,21 +6,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from videogcrf_det.evaluation.results_file import Results
-from videogcrf_det.video import VideoWriter
-from videogcrf_det.visualization.overlay import Picture
-from videogcrf_det.visualization.panels import shrink, tile, write_jpeg
-from videogcrf_det.visualization.predictions import (
+from videogcrf_det.drawing.overlay import Picture
+from videogcrf_det.drawing.panels import shrink, tile, write_jpeg
+from videogcrf_det.drawing.predictions import (
     Record,
     detections_of,
     draw_video,
 )
+from videogcrf_det.evaluation.results_file import Results
+from videogcrf_det.video import VideoWriter
 
 MAX_WIDTH = 1280  # pixels of a video, about what a page of it is wide
 
 
 @dataclass
-class Film:
+class DrawnVideo:
     """A video as it was drawn.
 
     Attributes:
@@ -43,7 +43,7 @@ class Film:
     still_size: tuple[int, int] = (0, 0)
 
 
-def write_film(
+def write_video(
     folder: Path,
     video: Record,
     results: Mapping[str, Results],
@@ -53,7 +53,7 @@ def write_film(
     stills: Collection[int],
     fps: float,
     progress: tqdm,
-) -> Film:
+) -> DrawnVideo:
     """Draw input, ground truth and detections of a video, reading it frame by frame.
 
     Args:
@@ -70,20 +70,21 @@ def write_film(
         InputError: a frame cannot be read.
     """
     num_frames = len(video["frames"])
-    film = Film(video["video_name"], f"videos/{name}.mp4", f"videos/{name}.jpg", frames=num_frames)
+    files = f"videos/{name}.mp4", f"videos/{name}.jpg"
+    drawn = DrawnVideo(video["video_name"], *files, frames=num_frames)
     detections = {caption: detections_of(video, found) for caption, found in results.items()}
-    with VideoWriter(folder / film.file, fps) as writer:
+    with VideoWriter(folder / drawn.file, fps) as writer:
         for number, panels in enumerate(draw_video(video["frames"], detections, class_names)):
             picture = shrink(tile(list(panels.items())), MAX_WIDTH)
             writer.write(picture)
             if number == num_frames // 2:
-                write_jpeg(folder / film.poster, picture)
-                film.height, film.width = picture.shape[:2]
+                write_jpeg(folder / drawn.poster, picture)
+                drawn.height, drawn.width = picture.shape[:2]
             if number in stills:
-                film.stills[number] = _write_stills(folder, f"{name}-{number:05d}", panels)
-                film.still_size = panels["Input"].shape[:2]
+                drawn.stills[number] = _write_stills(folder, f"{name}-{number:05d}", panels)
+                drawn.still_size = panels["Input"].shape[:2]
             progress.update()
-    return film
+    return drawn
 
 
 def _write_stills(folder: Path, name: str, panels: Mapping[str, Picture]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from detectron2.utils.env import seed_all_rng
 
 from videogcrf_det.data import ClipDatasetMapper, training_clips
 from videogcrf_det.data.classes import check_classes
+from videogcrf_det.drawing.overlay import Picture, draw_instances
+from videogcrf_det.drawing.panels import side_by_side, write_png
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
-from videogcrf_det.visualization.overlay import Picture, draw_instances
-from videogcrf_det.visualization.panels import side_by_side, write_png
 
 FRAMES_PER_ROW = 4
 

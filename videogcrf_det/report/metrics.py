@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from videogcrf_det.visualization.runs import EvaluatedModel
+from videogcrf_det.report.model import EvaluatedModel
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 SPEEDS = ("slow", "medium", "fast")

@@ -12,9 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from videogcrf_det.visualization.affinity_clip import Mask
-from videogcrf_det.visualization.couplings import Map
-from videogcrf_det.visualization.overlay import Picture
+from videogcrf_det.affinity.clip import Mask
+from videogcrf_det.affinity.couplings import Map
+from videogcrf_det.drawing.overlay import Picture
 
 INK, PALE, EMPTY = "#1b1f24", "#656d76", "#f3f4f6"
 # inches: the left column, the colour bars, between cells, above the grid; margins

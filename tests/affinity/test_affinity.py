@@ -15,12 +15,7 @@ from torch import nn
 from tests.conftest import CONFIG
 from tests.gcrf.reference import reference_coupling, reference_matrix
 from videogcrf_det import InputError
-from videogcrf_det.data import VideoDatasetMapper, clip_indices, load_videos
-from videogcrf_det.engine import build_cfg
-from videogcrf_det.modeling import VideoGCRFBackbone
-from videogcrf_det.predictor import model_input
-from videogcrf_det.visualization.affinity import describe, visualize_affinity
-from videogcrf_det.visualization.affinity_clip import (
+from videogcrf_det.affinity.clip import (
     Clip,
     centre_point,
     choose_point,
@@ -28,9 +23,14 @@ from videogcrf_det.visualization.affinity_clip import (
     clip_of_video,
     instance_at,
 )
-from videogcrf_det.visualization.affinity_figure import Grid, HeatRow, PictureRow, draw_grid
-from videogcrf_det.visualization.couplings import cells_of_pixels, point_affinity
-from videogcrf_det.visualization.predictions import Annotated
+from videogcrf_det.affinity.couplings import cells_of_pixels, point_affinity
+from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow, draw_grid
+from videogcrf_det.affinity.visualize import describe, visualize_affinity
+from videogcrf_det.data import VideoDatasetMapper, clip_indices, load_videos
+from videogcrf_det.drawing.predictions import Annotated
+from videogcrf_det.engine import build_cfg
+from videogcrf_det.modeling import VideoGCRFBackbone
+from videogcrf_det.predictor import model_input
 
 STRIDE = 8
 

@@ -7,10 +7,10 @@ from PIL import Image
 from tests.conftest import CONFIG
 from tests.regions import annotated
 from videogcrf_det import InputError
+from videogcrf_det.drawing import visualize_predictions, write_clips
+from videogcrf_det.drawing.clips import draw_clip
+from videogcrf_det.drawing.overlay import display_size
 from videogcrf_det.engine import VideoTrainer, build_cfg
-from videogcrf_det.visualization import visualize_predictions, write_clips
-from videogcrf_det.visualization.clips import draw_clip
-from videogcrf_det.visualization.overlay import display_size
 
 
 def test_clips_as_training_sees_them(small, tmp_path):

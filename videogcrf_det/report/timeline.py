@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from videogcrf_det.drawing.predictions import MATCH_IOU, Record, annotated_masks
 from videogcrf_det.evaluation.results_file import Results
 from videogcrf_det.evaluation.tracks import tracks_of
 from videogcrf_det.masks import match, rle_iou
-from videogcrf_det.visualization.compare import encoded
-from videogcrf_det.visualization.figures import KINDS
-from videogcrf_det.visualization.predictions import MATCH_IOU, Record, annotated_masks
+from videogcrf_det.report.compare import encoded
+from videogcrf_det.report.metrics import KINDS
 
 
 class Span(NamedTuple):

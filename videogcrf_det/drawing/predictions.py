@@ -19,6 +19,9 @@ from videogcrf_det.data import load_videos
 from videogcrf_det.data.classes import check_classes
 from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.drawing.colours import COLOUR_MEMORY, TrackColours
+from videogcrf_det.drawing.overlay import Picture, draw_instances, enlarge
+from videogcrf_det.drawing.panels import side_by_side, write_png
 from videogcrf_det.engine import VideoTrainer, load_video_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.results_file import Results, confident_results
@@ -26,9 +29,6 @@ from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.progress import progress
 from videogcrf_det.tracking import MaskTracker
 from videogcrf_det.video import VideoWriter, require_av
-from videogcrf_det.visualization.colours import COLOUR_MEMORY, TrackColours
-from videogcrf_det.visualization.overlay import Picture, draw_instances, enlarge
-from videogcrf_det.visualization.panels import side_by_side, write_png
 
 MATCH_IOU = 0.5  # what counts as a detection in AP50
 Record = dict[str, Any]  # a frame as detectron2's "dataset dict", or a video as load_videos has it

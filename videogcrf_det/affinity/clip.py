@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from videogcrf_det.data import clip_indices, load_videos
 from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.drawing.colours import TrackColours
+from videogcrf_det.drawing.overlay import Picture
+from videogcrf_det.drawing.predictions import Annotated, annotated
 from videogcrf_det.errors import InputError
 from videogcrf_det.modeling import ClipRCNN
 from videogcrf_det.progress import progress
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.colours import TrackColours
-from videogcrf_det.visualization.overlay import Picture
-from videogcrf_det.visualization.predictions import Annotated, annotated
 
 MIN_SCORE = 0.5  # of detections in which a point is looked for
 Frame = dict[str, Any]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from videogcrf_det.visualization.compare import (
+from videogcrf_det.report.compare import (
     LEAST_GAP,
     frame_score,
     greatest_differences,

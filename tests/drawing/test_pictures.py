@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from videogcrf_det.visualization import TrackColours, draw_instances, side_by_side
-from videogcrf_det.visualization.colours import palette_colour
-from videogcrf_det.visualization.overlay import display_size
-from videogcrf_det.visualization.panels import shrink, tile
+from videogcrf_det.drawing import TrackColours, draw_instances, side_by_side
+from videogcrf_det.drawing.colours import palette_colour
+from videogcrf_det.drawing.overlay import display_size
+from videogcrf_det.drawing.panels import shrink, tile
 
 
 def box(x, y, size=10, shape=(60, 80)):

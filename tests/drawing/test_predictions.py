@@ -9,9 +9,9 @@ from PIL import Image
 
 from videogcrf_det import InputError
 from videogcrf_det.data import register_video_coco_instances
+from videogcrf_det.drawing import predictions, visualize_predictions
 from videogcrf_det.engine import build_cfg
-from videogcrf_det.visualization import predictions, visualize_predictions
-from videogcrf_det.visualization.curves import read_metrics
+from videogcrf_det.report.model import read_metrics
 
 
 def rle(x):

@@ -1,5 +1,6 @@
 """What a training or an evaluation left in its OUTPUT_DIR."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from videogcrf_det.evaluation.record import (
     only_dataset,
     read_evaluation,
 )
-from videogcrf_det.visualization.curves import read_metrics
 
 RESULTS = "coco_instances_results.json"
 
@@ -81,6 +81,37 @@ def read_model(folder: str | os.PathLike[str], dataset: str | None = None) -> Ev
         metrics=read_metrics(log) if log.is_file() else [],
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """The lines of a ``metrics.json``, by ascending iteration.
+
+    Training again into the same folder appends to the file; the later run counts.
+
+    Raises:
+        InputError: the file is missing or has a line that is not a JSON object.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(
+            f"the training log {path} cannot be read ({error.strerror}): train first, or name "
+            "another file"
+        ) from None
+    rows: list[dict[str, float]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            iteration = row["iteration"]
+        except (ValueError, TypeError, KeyError):
+            raise InputError(
+                f"line {number} of the training log {path} is not a JSON object with an "
+                "iteration: remove the line"
+            ) from None
+        while rows and rows[-1]["iteration"] >= iteration:
+            rows.pop()
+        rows.append(row)
+    return rows
 
 
 def _load_yaml(text: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from videogcrf_det.drawing.overlay import Picture, font
 from videogcrf_det.files import atomic_write
-from videogcrf_det.visualization.overlay import Picture, font
 
 GAP = 8  # pixels around and between panels
 CAPTION = 28  # pixels for a caption

@@ -13,7 +13,7 @@ from tests.chromium import Browser, needs_chromium
 from tests.conftest import unregister
 from videogcrf_det import InputError
 from videogcrf_det.data import register_video_coco_instances
-from videogcrf_det.visualization import write_report
+from videogcrf_det.report import write_report
 
 DATASET = "test_report"
 FRAMES = 12
@@ -221,7 +221,7 @@ def test_an_evaluation_without_figures(data, tmp_path):
         evaluation_of(folder).unlink()
         (folder / "config.yaml").unlink()
     text = text_of(write_report(tmp_path / "page", run, baseline))
-    assert f"no figures of Baseline, for want of {evaluation_of(baseline)}" in text
+    assert f"no metrics of Baseline, for want of {evaluation_of(baseline)}" in text
     assert f"--eval-only --resume OUTPUT_DIR {run}" in text
     assert "Average precision" not in text
     assert "Where they differ most" in text
