@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from videogcrf_det.benchmark.growth import growth
-from videogcrf_det.benchmark.on_device import operations, training
-from videogcrf_det.benchmark.report import write_report
-from videogcrf_det.benchmark.share import share_of_detectors
-from videogcrf_det.benchmark.suites import (
+from benchmarks.growth import growth
+from benchmarks.on_device import operations, training
+from benchmarks.report import write_report
+from benchmarks.share import share_of_detectors
+from benchmarks.suites import (
     Options,
     against_dense_crf,
     against_libraries,

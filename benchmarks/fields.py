@@ -1,5 +1,6 @@
-"""What fields add to a detector's time, and what they hold of a long video."""
+"""Time what fields add to Mask R-CNN R-50-FPN at 480x854, and the memory that a video takes."""
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from detectron2 import model_zoo
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
+from benchmarks.association import time_association
+from videogcrf_det.cli import run_tool
 from videogcrf_det.memory import forget_peak_memory, peak_memory
 from videogcrf_det.motion.estimate import MotionEstimator, motion_from
 from videogcrf_det.steady.attach import Pictures
@@ -97,3 +100,24 @@ def _model(device: str) -> Any:
     )
     torch.manual_seed(0)
     return build_model(cfg).eval()
+
+
+def main() -> None:
+    """Print what this file and association.py measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fields", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7, help="default: %(default)s")
+    parser.add_argument("--latency", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="default: %(default)s")
+    args = parser.parse_args()
+    milliseconds = 1000 * time_association(4 * args.repeats)
+    print(f"association of 20 instances, without the flow: {milliseconds:.1f} ms a frame")
+    for frames, mebibytes in memory_of_fields(args.latency).items():
+        print(f"{frames:5d} frames of 240x427: at most {mebibytes} MiB held")
+    seconds = time_fields(args.repeats, args.latency, args.device)
+    for name, value in seconds.items():
+        share = value / seconds["detector"]
+        print(f"{name:10s} {1000 * value:8.1f} ms a frame, {share:6.1%} of the detector")
+
+
+if __name__ == "__main__":
+    run_tool(main)

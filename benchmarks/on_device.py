@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from videogcrf_det.benchmark.share import CONFIGS, FRAMES, SIZE
-from videogcrf_det.benchmark.suites import Options, Row
+from benchmarks.share import CONFIGS, FRAMES, SIZE
+from benchmarks.suites import Options, Row
 from videogcrf_det.errors import InputError
 from videogcrf_det.memory import forget_peak_memory, peak_memory
 

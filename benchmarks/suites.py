@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from videogcrf_det.benchmark import rivals
-from videogcrf_det.benchmark.systems import System, make_system
-from videogcrf_det.benchmark.timing import Candidate, Lap, Times, take_turns
+from benchmarks import baselines
+from benchmarks.systems import System, make_system
+from benchmarks.timing import Candidate, Lap, Times, take_turns
 from videogcrf_det.gcrf import Embeddings, ProductField, conjugate_gradient, gcrf_inference
 
 Row = dict[str, Any]
@@ -80,7 +80,7 @@ def _solvers(options: Options, system: System, uncached: bool) -> Iterable[Row]:
         "CG, cached": ours(system, "cg", rtol),
     }
     if uncached:
-        candidates["CG, not cached"] = lambda lap: rivals.cg_uncached(system, rtol, lap)
+        candidates["CG, not cached"] = lambda lap: baselines.cg_uncached(system, rtol, lap)
     for solver, laps in options.time(candidates).items():
         direct = solver == "direct"
         yield {
@@ -105,7 +105,7 @@ def ours(system: System, solver: str, rtol: float) -> Candidate:
             system.lam,
             solver=solver,
             rtol=rtol,
-            max_iters=rivals.MAX_ITERS,
+            max_iters=baselines.MAX_ITERS,
         )
         lap("forward")
         x.backward(system.grad)
@@ -125,7 +125,7 @@ def infer(system: System, solver: str, rtol: float = RESIDUAL) -> torch.Tensor:
             system.lam,
             solver=solver,
             rtol=rtol,
-            max_iters=rivals.MAX_ITERS,
+            max_iters=baselines.MAX_ITERS,
         )
 
 
@@ -137,7 +137,7 @@ def _matching_tolerance(system: System) -> tuple[float, int, float]:
     for factor in (1.0, 0.8, 0.6, 0.4, 0.2):
         rtol = factor * RESIDUAL
         result = conjugate_gradient(
-            system.operator().matvec, system.unary, rtol=rtol, max_iters=rivals.MAX_ITERS
+            system.operator().matvec, system.unary, rtol=rtol, max_iters=baselines.MAX_ITERS
         )
         residual = system.residual(result.solution)
         if residual <= RESIDUAL:
@@ -157,12 +157,12 @@ def _libraries(options: Options, condition: str) -> Iterable[Row]:
     solvers: dict[str, Callable[[System, float], torch.Tensor]] = {
         "direct": lambda system, _: infer(system, "direct"),
         "CG, cached": lambda system, rtol: infer(system, "cg", rtol),
-        "linear_operator, CG": rivals.linear_operator_cg,
-        "linear_operator, Woodbury": rivals.linear_operator_woodbury,
-        "dense Cholesky": rivals.dense_cholesky,
+        "linear_operator, CG": baselines.linear_operator_cg,
+        "linear_operator, Woodbury": baselines.linear_operator_woodbury,
+        "dense Cholesky": baselines.dense_cholesky,
     }
     if options.device.type == "cpu":
-        solvers["scipy, CG"] = rivals.scipy_cg
+        solvers["scipy, CG"] = baselines.scipy_cg
     solved: dict[str, torch.Tensor] = {}
 
     def candidate(name: str) -> Candidate:
@@ -187,7 +187,7 @@ def against_dense_crf(options: Options) -> Iterable[Row]:
     coarse = torch.from_numpy(generator.random((1, 3, 12, 12))).float()
     image = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")[0]
     noisy = image.permute(1, 2, 0).numpy() * 255 + generator.normal(0, 4, (size, size, 3))
-    crf = rivals.dense_crf(
+    crf = baselines.dense_crf(
         np.ascontiguousarray(noisy.clip(0, 255).astype(np.uint8)),
         generator.random((LABELS, size, size), dtype=np.float32),
         iterations=10,

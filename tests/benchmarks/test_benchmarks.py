@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from videogcrf_det.benchmark import SUITES, Options, on_device, rivals, run_benchmark
-from videogcrf_det.benchmark.growth import growing_system, memory_process, resident_memory
-from videogcrf_det.benchmark.suites import infer
-from videogcrf_det.benchmark.systems import System, make_system
-from videogcrf_det.benchmark.timing import Times, take_turns
+from benchmarks import SUITES, Options, baselines, on_device, run_benchmark
+from benchmarks.growth import growing_system, memory_process, resident_memory
+from benchmarks.suites import infer
+from benchmarks.systems import System, make_system
+from benchmarks.timing import Times, take_turns
 from videogcrf_det.errors import InputError
 
 from ..gcrf.reference import Problem, reference_matrix, reference_solve
@@ -39,10 +39,10 @@ def test_residual_is_that_of_the_worst_column():
 @pytest.mark.parametrize(
     ("solve", "package"),
     [
-        (rivals.dense_cholesky, "torch"),
-        (rivals.scipy_cg, "scipy"),
-        (rivals.linear_operator_cg, "linear_operator"),
-        (rivals.linear_operator_woodbury, "linear_operator"),
+        (baselines.dense_cholesky, "torch"),
+        (baselines.scipy_cg, "scipy"),
+        (baselines.linear_operator_cg, "linear_operator"),
+        (baselines.linear_operator_woodbury, "linear_operator"),
         (lambda system, rtol: infer(system, "direct", rtol), "torch"),
         (lambda system, rtol: infer(system, "cg", rtol), "torch"),
     ],
@@ -57,10 +57,10 @@ def test_all_solvers_solve_the_same_system(solve, package):
 def test_conjugate_gradients_without_caching():
     system = make_system(4, 30, 5, 3, condition=30.0, neighbourhood="4")
     tensors = (system.spatial, system.temporal, system.coupling, system.lam)
-    product = rivals.UncachedOperator(*tensors).matvec(system.grad)
+    product = baselines.UncachedOperator(*tensors).matvec(system.grad)
     torch.testing.assert_close(product, system.operator().matvec(system.grad))
     laps = []
-    rivals.cg_uncached(system, 1e-5, laps.append)
+    baselines.cg_uncached(system, 1e-5, laps.append)
     assert laps == ["forward", "both"]
 
 
@@ -70,7 +70,7 @@ def test_dense_crf_follows_clear_unaries():
     labels[:, 15:] = 1
     energies = np.where(np.arange(2)[:, None, None] == labels, 0.0, 5.0).astype(np.float32)
     image = np.repeat(labels[..., None] * 200, 3, axis=2).astype(np.uint8)
-    result = rivals.dense_crf(image, energies, iterations=3)()
+    result = baselines.dense_crf(image, energies, iterations=3)()
     np.testing.assert_array_equal(result.argmax(axis=0).reshape(20, 30), labels)
 
 
@@ -194,4 +194,4 @@ def test_what_is_missing_is_said(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"cpu.json cannot be read.*remove it"):
         run_benchmark(Options(), tmp_path, "", ["limit"])
     with pytest.raises(InputError, match=r"compares with no_such_thing.*pip install"):
-        rivals.load("no_such_thing")
+        baselines.load("no_such_thing")

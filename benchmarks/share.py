@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from videogcrf_det.benchmark.suites import Options, Row
-from videogcrf_det.benchmark.timing import Candidate, Lap
+from benchmarks.suites import Options, Row
+from benchmarks.timing import Candidate, Lap
 from videogcrf_det.gcrf import VideoGCRF
 
 CONFIGS = "DAVIS-Person"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videogcrf_det.benchmark.systems import System
+from benchmarks.systems import System
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import SpatioTemporalOperator, conjugate_gradient
 from videogcrf_det.gcrf.inference import embedding_gradient

@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from videogcrf_det.benchmark import plots
-from videogcrf_det.benchmark.plots import SOLVERS, STYLE, Row
+from benchmarks import plots
+from benchmarks.plots import SOLVERS, STYLE, Row
 from videogcrf_det.files import atomic_write
 
 Table = Callable[[Sequence[Row]], list[str]]

@@ -10,21 +10,23 @@ import sys
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/benchmark_gcrf.py                    all of it, on the CPU
-    python tools/benchmark_gcrf.py --device cuda      on a GPU; tests of the operations and 50
-                                                      iterations of training as well
-    python tools/benchmark_gcrf.py --only limit growth
+    python -m benchmarks                  all of it, on the CPU
+    python -m benchmarks --device cuda    on a GPU; tests of the operations and 50 iterations
+                                          of training as well
+    python -m benchmarks --only limit growth
 """
 
 
 def main() -> None:
     import torch
 
-    from videogcrf_det.benchmark import SUITES, Options, run_benchmark
-    from videogcrf_det.commands import called_as
+    from benchmarks import SUITES, Options, run_benchmark
 
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), metavar="NAME")
     parser.add_argument(
@@ -39,7 +41,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     options = Options(device=args.device, repeats=args.repeats, shrink=args.shrink)
-    command = shlex.join([*called_as(), *sys.argv[1:]])
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     for path in run_benchmark(options, args.output, command, args.only):
         print(path)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from videogcrf_det.benchmark.suites import (
+from benchmarks.suites import (
     CONDITIONS,
     FEATURE_CELLS,
     RESIDUAL,
@@ -17,7 +17,7 @@ from videogcrf_det.benchmark.suites import (
     ours,
     seconds_of,
 )
-from videogcrf_det.benchmark.systems import System
+from benchmarks.systems import System
 from videogcrf_det.memory import forget_peak_memory, peak_memory
 
 
