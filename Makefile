@@ -19,7 +19,7 @@ test: setup  ## every test, those that train included
 
 benchmark: setup  ## time the solver against others, half an hour; the report goes to docs/benchmarks/
 	$(PIP) install -c constraints.txt -e '.[benchmark]'
-	$(BIN)/python tools/benchmark_gcrf.py
+	$(BIN)/python -m benchmarks
 
 docs: setup  ## build the documentation; then open output/site/index.html
 	$(BIN)/mkdocs build --strict

@@ -26,11 +26,11 @@ from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
 from videogcrf_det import InputError, demo
 from videogcrf_det.demo_loop import changed_cfg, predict_in_step
+from videogcrf_det.drawing.colours import palette_colour
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
 from videogcrf_det.tracking import MaskTracker, identify
 from videogcrf_det.video import Frame, InputVideo, open_video
-from videogcrf_det.visualization.colours import palette_colour
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 

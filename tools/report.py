@@ -16,7 +16,7 @@ docs/report.md says what the page shows.
 
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, register_entries
-    from videogcrf_det.visualization import write_report
+    from videogcrf_det.report import write_report
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -23,9 +23,9 @@ def point(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
+    from videogcrf_det.affinity.visualize import visualize_affinity
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.visualization.affinity import visualize_affinity
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -12,8 +12,8 @@ EPILOG = """
 
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
+    from videogcrf_det.drawing import write_clips
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.visualization import write_clips
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -18,8 +18,8 @@ Or those of a trained detector, which then runs:
 
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
+    from videogcrf_det.drawing import visualize_predictions
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.visualization import visualize_predictions
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter

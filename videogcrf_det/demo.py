@@ -20,15 +20,15 @@ from videogcrf_det.demo_loop import (
     check_paths,
     write_predictions,
 )
+from videogcrf_det.drawing.colours import COLOUR_MEMORY, TrackColours
+from videogcrf_det.drawing.overlay import Picture, draw_instances
+from videogcrf_det.drawing.panels import side_by_side
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.predictor import VideoPredictor
 from videogcrf_det.tracking import MaskTracker, fill_gaps
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.colours import COLOUR_MEMORY, TrackColours
-from videogcrf_det.visualization.overlay import Picture, draw_instances
-from videogcrf_det.visualization.panels import side_by_side
 
 MATCH_IOU = 0.5  # masks of two detectors that overlap so much are of one instance
 

@@ -16,13 +16,13 @@ from detectron2.config import CfgNode
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from videogcrf_det.drawing.overlay import Picture
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
 from videogcrf_det.progress import progress
 from videogcrf_det.streams import in_step, read_ahead
 from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
 from videogcrf_det.video.reader import IMAGES
-from videogcrf_det.visualization.overlay import Picture
 
 # tqdm's own, but with frames per second also where that is less than one
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

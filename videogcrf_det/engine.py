@@ -377,7 +377,7 @@ class VideoTrainer(DefaultTrainer):
             if comm.is_main_process():
                 logger.info(f"Results for {name}:")
                 print_csv_format(results[name])
-                cost.write(os.path.join(cfg.OUTPUT_DIR, "inference", name, "cost.json"))
+                cost.write(os.path.join(cfg.OUTPUT_DIR, "inference", name))
                 if hasattr(evaluator, "write"):
                     evaluator.write(results[name])
         return results[names[0]] if len(names) == 1 else results

@@ -1,6 +1,5 @@
 """The main job on drawn data: a detector, raw videos, and the same detector steadier."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -16,11 +15,12 @@ from videogcrf_det.data.mini_davis import SIZE, make_mini_davis
 from videogcrf_det.data.prepare import prepare_davis_person
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import build_cfg, run
+from videogcrf_det.evaluation.record import write_metrics
 from videogcrf_det.files import atomic_write
+from videogcrf_det.report import Step, write_report
 from videogcrf_det.steady.detector import load_detector
 from videogcrf_det.steady.fit import FitOptions
 from videogcrf_det.steady.fit_video import fit_video
-from videogcrf_det.visualization import Step, write_report
 
 SPLITS = ("train", "val")
 SPEED = 0.4  # of everything that moves: people then move as much as in DAVIS
@@ -81,8 +81,7 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
         run_name: {"degraded": found[names["degraded"]], "clear": found[names["val"]]}
         for run_name, found in results.items()
     }
-    with atomic_write(folder / "results.json") as path:
-        path.write_text(json.dumps(_without_nan(by_frames), indent=2) + "\n")
+    write_metrics(folder / "results.json", by_frames)
     facts = _facts(by_frames)
     page = write_report(
         folder,
@@ -143,13 +142,6 @@ def prepare_data(root: Path) -> dict[str, str]:
 def _write_config(cfg: CfgNode) -> None:
     with atomic_write(Path(cfg.OUTPUT_DIR, "config.yaml")) as path:
         path.write_text(cfg.dump())
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no nan, which stands for sizes of instances that the data set does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if math.isnan(value) else value
 
 
 def _facts(results: dict[str, dict[str, Results]]) -> dict[str, str]:

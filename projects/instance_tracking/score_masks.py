@@ -19,7 +19,7 @@ def main() -> None:
     import video_tracking  # noqa: F401 - registers the data sets
     from video_tracking.scoring import score_masks
 
-    from videogcrf_det.segmentation import write_evaluation
+    from videogcrf_det.evaluation.record import Evaluation
 
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -33,7 +33,7 @@ def main() -> None:
     print(scores.table())
     if args.output:
         sequences = {name: {"tracking": found} for name, found in scores.sequences.items()}
-        write_evaluation(args.output, args.dataset, {"tracking": scores.figures}, sequences)
+        Evaluation(args.dataset, {"tracking": scores.figures}, sequences).write(args.output)
 
 
 if __name__ == "__main__":

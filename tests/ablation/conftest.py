@@ -45,7 +45,7 @@ file.write_text(json.dumps({"results": results, "versions": {"Fake": "1.0"}}))
 if "OTHER" in opts:
     other = folder / "inference" / "other" / "evaluation.json"
     other.parent.mkdir(exist_ok=True)
-    other.write_text(json.dumps({"results": {"mIoU": json.loads(opts["OTHER"])}}))
+    other.write_text(json.dumps({"results": {"sem_seg": {"mIoU": json.loads(opts["OTHER"])}}}))
 if args.phase == "joint":
     file.with_name("cost.json").write_text(json.dumps({"parameters": 7, "iterations": None}))
 """

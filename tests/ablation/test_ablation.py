@@ -110,7 +110,7 @@ def test_cost_beside_the_results(folder, write):
 def test_figures_of_another_data_set(folder, write):
     rows = [row("A", 10), row("B", 20)]
     rows[1]["opts"]["OTHER"] = 30
-    columns = {"mIoU": "results.sem_seg.mIoU", "elsewhere": "datasets.other.results.mIoU"}
+    columns = {"mIoU": "results.sem_seg.mIoU", "elsewhere": "datasets.other.results.sem_seg.mIoU"}
     run_ablation(write(rows=rows, columns=columns))
     lines = table_md(folder)[1:]
     assert lines == [["A", "10.0", "–"], ["B", "20.0", "30.0"]]  # noqa: RUF001
@@ -204,7 +204,7 @@ def test_folders_and_results_of_no_use(folder, write):
         run_ablation(path, output="file/out")
     run_ablation(path)
     (folder / "out/A/seed0/inference/fake/evaluation.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"evaluation.json cannot be read .*'A' again with --redo"):
+    with pytest.raises(InputError, match=r"evaluation.json is not what .*'A' again with --redo"):
         run_ablation(path, table_only=True)
 
 

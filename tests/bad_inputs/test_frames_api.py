@@ -6,10 +6,10 @@ import pytest
 from tests.conftest import CONFIG
 from videogcrf_det.data.degrade_dataset import degrade_dataset
 from videogcrf_det.demo import run_demo
+from videogcrf_det.drawing.predictions import file_name, unique_name
 from videogcrf_det.engine import VideoTrainer, build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.predictor import check_frame
-from videogcrf_det.visualization.predictions import file_name, unique_name
 
 GOOD = np.zeros((4, 6, 3), np.uint8)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from videogcrf_det.ablation.results import MISSING, Results
 from videogcrf_det.files import atomic_write
 
-# the colours of the report page (videogcrf_det/visualization/style.py), in light
+# the colours of the report page (report/templates/style.css), in light
 INK, SOFT, LINE, RUN, PAPER = "#1b1f24", "#5b6470", "#e2e5ea", "#2563eb", "#c2410c"
 STYLE: Any = {
     "font.size": 10,

@@ -1,11 +1,9 @@
 """From result files to a table."""
 
 import difflib
-import json
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
@@ -13,6 +11,7 @@ from tabulate import tabulate
 from videogcrf_det.ablation.runs import Run
 from videogcrf_det.ablation.table_file import Column, Table
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.record import COST, read_cost, read_evaluation
 
 MISSING = "–"  # noqa: RUF001 - an en dash
 
@@ -202,32 +201,24 @@ def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
     Raises:
         InputError: a file cannot be read.
     """
-    content, cost = _read(run, run.results), run.results.with_name("cost.json")
+    remedy = f"make the row {run.row.name!r} again with --redo"
+    content, cost = read_evaluation(run.results, remedy), run.results.with_name(COST)
     inference = run.results.parent.parent
-    beside = {
-        "cost": _read(run, cost) if cost.is_file() else {},
-        "datasets": {
-            path.parent.name: _read(run, path)
-            for path in sorted(inference.glob(f"*/{run.results.name}"))
-            if path != run.results
-        },
-    }
-    figures = dict(_figures({**content, **beside}))
+    figures = dict(
+        _figures(
+            {
+                **asdict(content),
+                "cost": read_cost(cost, remedy) if cost.is_file() else {},
+                "datasets": {
+                    path.parent.name: asdict(read_evaluation(path, remedy))
+                    for path in sorted(inference.glob(f"*/{run.results.name}"))
+                    if path != run.results
+                },
+            }
+        )
+    )
     values = {c.heading: figures[c.path] for c in columns if c.path in figures}
-    return Outcome(run, values, tuple(figures), content.get("versions", {}))
-
-
-def _read(run: Run, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no keys and values")
-        return content
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the result file {path} cannot be read ({error}): make the row {run.row.name!r} again "
-            "with --redo"
-        ) from None
+    return Outcome(run, values, tuple(figures), content.versions)
 
 
 def _figures(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
@@ -235,7 +226,7 @@ def _figures(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]
     if isinstance(content, dict):
         for key, value in content.items():
             yield from _figures(value, f"{path}.{key}" if path else key)
-    elif content is None or (isinstance(content, int | float) and not isinstance(content, bool)):
+    elif not isinstance(content, str):
         yield path, content
 
 

@@ -100,7 +100,7 @@ def write_table(table: Table, runs: Sequence[Run], command: str) -> str:
     Returns:
         the Markdown.
     """
-    from videogcrf_det.ablation.page import render_page
+    from videogcrf_det.ablation.page import render_table
     from videogcrf_det.ablation.plots import plot_grid, plot_rows
 
     results = Results(table, runs)
@@ -113,7 +113,7 @@ def write_table(table: Table, runs: Sequence[Run], command: str) -> str:
     if table.grid:
         plot_grid(results, folder / "grid.png")
     with atomic_write(folder / "index.html") as path:
-        path.write_text(render_page(results, runs, command), encoding="utf-8")
+        path.write_text(render_table(results, runs, command), encoding="utf-8")
     with atomic_write(folder / "table.md") as path:
         path.write_text(markdown, encoding="utf-8")
     return markdown

@@ -17,6 +17,7 @@ import portalocker
 from videogcrf_det.ablation.schema import fill
 from videogcrf_det.ablation.table_file import Row, Table
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.record import evaluation_file
 from videogcrf_det.files import atomic_write
 
 RECORD = "run.json"
@@ -129,7 +130,7 @@ def _plan(table: Table, row: Row, seed: int, opts: Mapping[str, Any]) -> Run:
     for key, value in {**table.opts, **opts, **row.opts}.items():
         words += [key, fill(value, places) if isinstance(value, str) else repr(value)]
     words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
-    results = Path(fill(row.results, places), "inference", row.dataset, "evaluation.json")
+    results = evaluation_file(fill(row.results, places), row.dataset)
     return Run(row, seed, folder, tuple(words), results)
 
 

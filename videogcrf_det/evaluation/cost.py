@@ -1,18 +1,18 @@
 """What an evaluation took: time, memory, parameters, and steps of the solver."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from videogcrf_det.files import atomic_write
+from videogcrf_det.evaluation.record import COST, write_metrics
 from videogcrf_det.gcrf.inference import counted_iterations
 from videogcrf_det.memory import forget_peak_memory, peak_memory
 
@@ -53,10 +53,9 @@ class Cost:
             "waits for, without the measures"
         )
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the figures as JSON."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(self.figures(), indent=1), encoding="utf-8")
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``cost.json`` into a folder."""
+        write_metrics(Path(folder, COST), self.figures())
 
     def _peak_memory(self) -> float | None:
         if self.device.type == "cuda":

@@ -6,15 +6,16 @@ from tabulate import tabulate
 
 from videogcrf_det.evaluation import tracking, ytvis
 from videogcrf_det.evaluation.coco_figures import METRICS
+from videogcrf_det.evaluation.record import Evaluation
 
 
-def figures_of_frames(content: dict[str, Any]) -> str:
+def figures_of_frames(content: Evaluation) -> str:
     """AP and stability of each sequence and of all.
 
     Args:
-        content: of evaluation.json.
+        content: the evaluation.
     """
-    tasks = [task for task in ("bbox", "segm") if task in content["results"]]
+    tasks = [task for task in ("bbox", "segm") if task in content.results]
     headers = ["sequence", "frames", "instances"]
     headers += [name for task in tasks for name in (f"{task} AP", *METRICS[1:])]
     headers += ["stability", "of truth", "pairs"]
@@ -29,7 +30,7 @@ def figures_of_frames(content: dict[str, Any]) -> str:
     return _table(rows, headers)
 
 
-def figures_of_tracks(content: dict[str, Any]) -> str:
+def figures_of_tracks(content: Evaluation) -> str:
     """AP of tracks, HOTA and so on of each sequence and of all."""
     headers = ["sequence", *(f"track {m}" for m in ytvis.METRICS), *tracking.METRICS]
     rows = [
@@ -40,11 +41,11 @@ def figures_of_tracks(content: dict[str, Any]) -> str:
     return _table(rows, headers)
 
 
-def _rows(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _rows(content: Evaluation) -> list[tuple[str, dict[str, Any]]]:
     """The figures of each sequence by its name, and those of all."""
-    sequences = content["sequences"]
+    sequences = content.sequences
     total = {key: sum(s[key] for s in sequences.values()) for key in ("frames", "instances")}
-    return [*sequences.items(), ("all", {**total, **content["results"]})]
+    return [*sequences.items(), ("all", {**total, **content.results})]
 
 
 def _table(rows: list[list[Any]], headers: list[str]) -> str:

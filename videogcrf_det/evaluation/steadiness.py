@@ -24,12 +24,12 @@ from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.results_file import read_list, what_is_wrong
 from videogcrf_det.evaluation.stability import iou_of_partners, warp
 from videogcrf_det.evaluation.tracks import Result, tracks_of
 from videogcrf_det.motion.flow import DISFlow
 from videogcrf_det.progress import progress
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.results_file import read_list, what_is_wrong
 
 HEADERS = ("results", "detections a frame", "tracks", "blinking", "flicker", "warped IoU", "pairs")
 

@@ -1,6 +1,5 @@
 """detectron2's COCO evaluation, fed with videos: figures of frames, of tracks, of each video."""
 
-import json
 import math
 import shutil
 from collections import Counter
@@ -31,13 +30,13 @@ from videogcrf_det.evaluation.coco_figures import (
 from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.evaluation.identities import with_identities
 from videogcrf_det.evaluation.log_tables import figures_of_frames, figures_of_tracks
+from videogcrf_det.evaluation.record import Evaluation
 from videogcrf_det.evaluation.speed import precision_by_speed, speeds
 from videogcrf_det.evaluation.stability import Masks, Stability, StabilityMeter
 from videogcrf_det.evaluation.track_figures import TASKS as TRACK_TASKS
 from videogcrf_det.evaluation.track_figures import TrackFigures, track_figures
 from videogcrf_det.evaluation.tracking import has_trackeval
 from videogcrf_det.evaluation.tracks import VideoFrames, has_identities
-from videogcrf_det.versions import collect_versions
 
 LEAST_SCORE = 0.5  # of detections whose stability is measured, and which HOTA and MOTA count
 
@@ -156,12 +155,11 @@ class VideoCOCOEvaluator(COCOEvaluator):
             content = self._content(results, videos, self._track_figures(videos, folder))
             self._log(content)
             if folder is not None:
-                text = json.dumps(content, indent=1)
-                Path(folder, "evaluation.json").write_text(text, encoding="utf-8")
+                content.write(folder)
         if folder is not None:
             self._logger.info(f"Detections and figures are in {self._output_dir}")
         for task in ("temporal_stability", *TRACK_TASKS):
-            figures = content["results"].get(task, {})
+            figures = content.results.get(task, {})
             known = {name: value for name, value in figures.items() if value is not None}
             if known and known.get("pairs") != 0:
                 results[task] = known
@@ -232,7 +230,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         results["ignored"] = count_ignored(coco_eval)
         return results
 
-    def _content(self, results: Figures, videos: list[_Video], tracks: TrackFigures) -> Figures:
+    def _content(self, results: Figures, videos: list[_Video], tracks: TrackFigures) -> Evaluation:
         """What evaluation.json holds."""
         tasks = sorted(self._tasks or results)
         sequences = {}
@@ -246,24 +244,20 @@ class VideoCOCOEvaluator(COCOEvaluator):
                 **tracks.sequences.get(name, {}),
             }
         undefined = dict.fromkeys([*METRICS, "ignored"])
-        return {
-            "dataset": self._dataset_name,
-            "results": {
-                **{task: _without_nan(results.get(task, undefined)) for task in tasks},
-                "temporal_stability": _percent(videos),
-                **tracks.results,
-            },
-            "sequences": sequences,
-            "versions": collect_versions(),
+        all_frames = {
+            **{task: results.get(task, undefined) for task in tasks},
+            "temporal_stability": _percent(videos),
+            **tracks.results,
         }
+        return Evaluation(self._dataset_name, all_frames, sequences)
 
     def _average_precision(self, task: str, images: list[Any]) -> dict[str, float | None]:
         if task not in self._evaluations:
             return dict.fromkeys(METRICS)
         return average_precision(restrict(self._evaluations[task], images))
 
-    def _log(self, content: Figures) -> None:
-        results = content["results"]
+    def _log(self, content: Evaluation) -> None:
+        results = content.results
         for task in ("bbox", "segm"):
             ignored = results.get(task, {}).get("ignored")
             if ignored:
@@ -316,7 +310,3 @@ def _percent(videos: Iterable[_Video]) -> dict[str, float | None]:
         total = math.fsum(getattr(stability, kind) for stability in every)
         figures[kind] = 100 * total / pairs if pairs else None
     return {**figures, "pairs": pairs}
-
-
-def _without_nan(figures: Figures) -> Figures:
-    return {name: None if value != value else value for name, value in figures.items()}

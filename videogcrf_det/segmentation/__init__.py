@@ -8,7 +8,7 @@ from videogcrf_det.segmentation.engine import (
     run_phases,
     segmentation_augmentations,
 )
-from videogcrf_det.segmentation.evaluation import evaluate_pairwise, write_evaluation
+from videogcrf_det.segmentation.evaluation import evaluate_pairwise
 from videogcrf_det.segmentation.frames import Frame, FrameTerms
 from videogcrf_det.segmentation.given import GivenUnaries
 from videogcrf_det.segmentation.heads import SegmentationHead
@@ -32,5 +32,4 @@ __all__ = [
     "phase_cfg",
     "run_phases",
     "segmentation_augmentations",
-    "write_evaluation",
 ]

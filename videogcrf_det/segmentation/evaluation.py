@@ -1,40 +1,16 @@
-"""How well couplings tell labels apart, and the file that figures go to."""
+"""How well couplings tell labels apart."""
 
-import json
 import math
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.utils import comm
 
-from videogcrf_det.files import atomic_write
 from videogcrf_det.segmentation.frames import Frame
 from videogcrf_det.segmentation.segmentor import VideoSegmentor
-from videogcrf_det.versions import collect_versions
-
-Figures = dict[str, Any]
-
-
-def write_evaluation(
-    folder: str | Path, dataset: str, results: Figures, sequences: Figures
-) -> None:
-    """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
-    content = {
-        "dataset": dataset,
-        "results": {
-            # JSON has no nan, which is the IoU of a class that no frame shows
-            task: {name: v if math.isfinite(v) else None for name, v in figures.items()}
-            for task, figures in results.items()
-        },
-        "sequences": sequences,
-        "versions": collect_versions(),
-    }
-    with atomic_write(Path(folder, "evaluation.json")) as path:
-        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.record import evaluation_file
 
 
 def phase_cfg(cfg: CfgNode, phase: str, eval_only: bool = False) -> CfgNode:
@@ -75,5 +76,5 @@ def final_model(cfg: CfgNode, phase: str) -> Path:
 
 def is_evaluated(cfg: CfgNode, phase: str) -> bool:
     """Whether the model of a phase was evaluated on all of DATASETS.TEST."""
-    folder = phase_folder(cfg, phase) / "inference"
-    return all((folder / name / "evaluation.json").is_file() for name in cfg.DATASETS.TEST)
+    folder = phase_folder(cfg, phase)
+    return all(evaluation_file(folder, name).is_file() for name in cfg.DATASETS.TEST)

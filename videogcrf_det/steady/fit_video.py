@@ -11,6 +11,8 @@ from detectron2.structures import Instances
 from tabulate import tabulate
 
 from videogcrf_det.demo_loop import changed_cfg
+from videogcrf_det.drawing.overlay import Picture, draw_instances
+from videogcrf_det.drawing.panels import side_by_side, write_png
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.motion.estimate import motion_from
@@ -23,8 +25,6 @@ from videogcrf_det.steady.labels import LabelledClips
 from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.spoil import spoil_clip
 from videogcrf_det.video.find import find_videos
-from videogcrf_det.visualization.overlay import Picture, draw_instances
-from videogcrf_det.visualization.panels import side_by_side, write_png
 
 LEAST_SCORE = 0.5  # of detections that are drawn
 

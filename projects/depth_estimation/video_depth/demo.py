@@ -17,10 +17,10 @@ from videogcrf_det.demo_loop import (
     keep_maps,
     write_predictions,
 )
+from videogcrf_det.drawing.overlay import Picture, enlarge
+from videogcrf_det.drawing.panels import side_by_side
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import open_video
-from videogcrf_det.visualization.overlay import Picture, enlarge
-from videogcrf_det.visualization.panels import side_by_side
 
 UNIT = 0.001  # metres a grey level of the PNGs, unless it is said
 

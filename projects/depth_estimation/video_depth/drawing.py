@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videogcrf_det.data.depth import DepthMap
-from videogcrf_det.visualization.overlay import Picture, display_size
+from videogcrf_det.drawing.overlay import Picture, display_size
 
 MOST_DEVIATION = 0.3  # of log depth, from which on pictures show no difference
 

@@ -26,8 +26,8 @@ from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
+from videogcrf_det.evaluation.record import Evaluation
 from videogcrf_det.motion.flow import DISFlow
-from videogcrf_det.segmentation import write_evaluation
 
 Figures = dict[str, Any]
 Record = dict[str, Any]
@@ -106,15 +106,9 @@ class VideoDepthEvaluator(DatasetEvaluator):
                 f"no frame of {self.dataset_name} has a depth from {self.least} to {self.greatest} "
                 "m: check its unit, and TEST.DEPTH"
             )
-        self.sequences = {
-            name: {
-                task: {k: v if math.isfinite(v) else None for k, v in figures.items()}
-                for task, figures in means([values]).items()
-            }
-            for name, values in sorted(videos.items())
-        }
+        self.sequences = {name: means([values]) for name, values in sorted(videos.items())}
         results = means([videos[name] for name in sorted(videos)])
-        rows = [[name, *(part["depth"].values())] for name, part in self.sequences.items()]
+        rows = [[name, *part.get("depth", {}).values()] for name, part in self.sequences.items()]
         rows.append(["all", *results["depth"].values()])
         table = tabulate(rows, ["video", *TASKS["depth"]], floatfmt=".3f", tablefmt="pipe")
         self._logger.info("Per video:\n" + table)
@@ -123,7 +117,7 @@ class VideoDepthEvaluator(DatasetEvaluator):
     def write(self, results: Figures) -> None:
         """Write ``evaluation.json``: figures by task and name, as a whole and by video."""
         if self.output_dir is not None:
-            write_evaluation(self.output_dir, self.dataset_name, results, self.sequences)
+            Evaluation(self.dataset_name, results, self.sequences).write(self.output_dir)
 
 
 class _Meter:

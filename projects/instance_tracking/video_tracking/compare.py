@@ -15,11 +15,11 @@ from video_tracking.results import require_results, result_file
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.drawing.overlay import Picture, draw_instances
+from videogcrf_det.drawing.panels import tile
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 from videogcrf_det.video import VideoWriter
-from videogcrf_det.visualization.overlay import Picture, draw_instances
-from videogcrf_det.visualization.panels import tile
 
 
 def compare_results(

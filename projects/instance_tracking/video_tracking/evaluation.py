@@ -14,7 +14,7 @@ from video_tracking.results import merge_objects, result_file, write_ids
 from video_tracking.scoring import Figures, logger, score_masks
 from video_tracking.unaries import read_unary, unary_stem, write_log_odds, write_unary
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.segmentation import write_evaluation
+from videogcrf_det.evaluation.record import Evaluation
 
 
 class TrackingEvaluator(DatasetEvaluator):
@@ -66,7 +66,7 @@ class TrackingEvaluator(DatasetEvaluator):
 
     def write(self, results: Figures) -> None:
         """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
-        write_evaluation(self.output_dir, self.dataset_name, results, self.sequences)
+        Evaluation(self.dataset_name, results, self.sequences).write(self.output_dir)
 
     def _merged(self, objects: list[Record]) -> NDArray[np.uint8]:
         """The ids of a frame: those that are given of the first, else those of the scores."""

@@ -16,8 +16,8 @@ from detectron2.utils.colormap import colormap
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from videogcrf_det.visualization.overlay import Picture, enlarge, font
-from videogcrf_det.visualization.panels import BACKGROUND, TEXT
+from videogcrf_det.drawing.overlay import Picture, enlarge, font
+from videogcrf_det.drawing.panels import BACKGROUND, TEXT
 
 LabelMap = NDArray[np.integer]  # (H, W); what is no label is void
 OPACITY = 0.6

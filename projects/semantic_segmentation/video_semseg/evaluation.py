@@ -13,7 +13,8 @@ from videogcrf_det.data.images import read_label_map
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.segmentation import check_labels, write_evaluation
+from videogcrf_det.evaluation.record import Evaluation
+from videogcrf_det.segmentation import check_labels
 
 Figures = dict[str, Any]
 
@@ -83,7 +84,7 @@ class VideoSemSegEvaluator(SemSegEvaluator):
     def write(self, results: Figures) -> None:
         """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
         if self._output_dir is not None:
-            write_evaluation(self._output_dir, self._dataset_name, results, self.sequences)
+            Evaluation(self._dataset_name, results, self.sequences).write(self._output_dir)
 
 
 def mean_iou(matrix: NDArray[np.int64]) -> float | None:

@@ -15,11 +15,11 @@ from video_semseg.drawing import LabelMap, Palette, draw_labels, legend, palette
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.images import read_image, read_label_map
 from videogcrf_det.data.mappers import named_if_unreadable
+from videogcrf_det.drawing.overlay import Picture, enlarge
+from videogcrf_det.drawing.panels import BACKGROUND, side_by_side, write_png
 from videogcrf_det.errors import InputError
+from videogcrf_det.evaluation.record import only_dataset
 from videogcrf_det.progress import progress
-from videogcrf_det.visualization.overlay import Picture, enlarge
-from videogcrf_det.visualization.panels import BACKGROUND, side_by_side, write_png
-from videogcrf_det.visualization.runs import only_dataset
 
 PREDICTIONS = "sem_seg_predictions.json"  # as detectron2's SemSegEvaluator writes it
 SPACING = 5  # frames of one video between two that are shown, which would be much the same

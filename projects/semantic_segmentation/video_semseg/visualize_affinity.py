@@ -16,11 +16,16 @@ from torch import Tensor
 from video_semseg.drawing import LabelMap, Palette, draw_labels, palette_for
 from video_semseg.predictor import SemanticPredictor
 from video_semseg.visualize import read_labels
-from videogcrf_det.errors import InputError
-from videogcrf_det.predictor import model_input
-from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
-from videogcrf_det.segmentation.frames import joined_embeddings
-from videogcrf_det.visualization.affinity import (
+from videogcrf_det.affinity.clip import (
+    Clip,
+    Point,
+    centre_point,
+    check_point,
+    reference_name,
+)
+from videogcrf_det.affinity.couplings import cell_couplings, cells_of_pixels
+from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow
+from videogcrf_det.affinity.visualize import (
     check_output,
     coupling_rows,
     find_clip,
@@ -30,15 +35,10 @@ from videogcrf_det.visualization.affinity import (
     maps_in_pixels,
     write_grid,
 )
-from videogcrf_det.visualization.affinity_clip import (
-    Clip,
-    Point,
-    centre_point,
-    check_point,
-    reference_name,
-)
-from videogcrf_det.visualization.affinity_figure import Grid, HeatRow, PictureRow
-from videogcrf_det.visualization.couplings import cell_couplings, cells_of_pixels
+from videogcrf_det.errors import InputError
+from videogcrf_det.predictor import model_input
+from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
+from videogcrf_det.segmentation.frames import joined_embeddings
 
 MIN_SHARE = 0.02  # of the frame, for a label to be chosen
 INHIBITION = (
@@ -76,7 +76,7 @@ def visualize_affinity(
         cfg: the config of a VideoSegmentor, with MODEL.WEIGHTS.
         output: the picture's file, in a format that its suffix names.
         source, dataset, video, frame: the clip, as for
-            videogcrf_det.visualization.affinity.visualize_affinity.
+            videogcrf_det.affinity.visualize.visualize_affinity.
         point: x, y in pixels of the reference frame; by default the one deepest inside the label.
         label: its name; by default the one at the point, annotated or else inferred. Without a
             point, the one that covers least of the frame, but MIN_SHARE of it.

@@ -1,4 +1,4 @@
-"""Films of depth, and what goes beside them."""
+"""Videos of depth, and what goes beside them."""
 
 import numpy as np
 import pytest
@@ -44,13 +44,13 @@ def test_pictures_and_maps(make_cfg, own_root, tmp_path, monkeypatch):
     run_demo(
         make_cfg(),
         source,
-        tmp_path / "film",
+        tmp_path / "clip",
         compare_baseline=True,
         depth_folder=tmp_path / "maps",
         unit=0.01,
         max_frames=3,
     )
-    assert len(list((tmp_path / "film").iterdir())) == 3
+    assert len(list((tmp_path / "clip").iterdir())) == 3
     maps = [read_depth(p, 0.01) for p in sorted((tmp_path / "maps").iterdir())]
     assert [m.shape for m in maps] == [(48, 64)] * 3
     assert 2 <= min(m.min() for m in maps) < max(m.max() for m in maps) <= 27.5
@@ -61,7 +61,7 @@ def test_pictures_and_maps(make_cfg, own_root, tmp_path, monkeypatch):
     [
         ({"unit": 0.0}, "--unit"),
         ({"scale": (5.0, 2.0)}, "--range"),
-        ({"depth_folder": "film/maps"}, "overlap"),
+        ({"depth_folder": "clip/maps"}, "overlap"),
         ({"max_frames": 0}, "--max-frames"),
     ],
 )
@@ -69,8 +69,8 @@ def test_options_that_cannot_be_used(make_cfg, own_root, tmp_path, monkeypatch, 
     cfg = make_cfg()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
-        run_demo(cfg, own_root / "walk-000/frames", "film", **options)
-    assert not (tmp_path / "film").exists()
+        run_demo(cfg, own_root / "walk-000/frames", "clip", **options)
+    assert not (tmp_path / "clip").exists()
 
 
 def test_what_single_frames_are(make_cfg):

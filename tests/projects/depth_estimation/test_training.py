@@ -115,7 +115,7 @@ def test_fields_and_a_chain_of_its_own_are_one_too_many(make_cfg, make_model):
 
 @pytest.mark.slow
 def test_the_tools(start, single_frames, footage, own_root, tmp_path):
-    """From footage to a film, on a network with random weights."""
+    """From footage to a video of depth, on a network with random weights."""
     name = "test_depth_videos"
     opts = [word.replace(name, "own") for word in single_frames]
     opts += ["DATASETS.DEPTH", f"['own={own_root}']"]
@@ -127,7 +127,7 @@ def test_the_tools(start, single_frames, footage, own_root, tmp_path):
     assert "| log_depth" in out
     assert (tmp_path / "run/inference/own/evaluation.json").is_file()
     words = ["--config-file", FRAMES, "--fields", fields, "--input", footage / "walk-000"]
-    words += ["--output", tmp_path / "film.mp4", "--depth", tmp_path / "maps"]
+    words += ["--output", tmp_path / "depth.mp4", "--depth", tmp_path / "maps"]
     code, _, err = start(root / "demo.py", *words, "--compare-baseline", "--opts", *opts, **path)
     assert code == 0, err
     assert len(list((tmp_path / "maps").iterdir())) == 10

@@ -13,12 +13,12 @@ from video_semseg.visualize_affinity import choose, describe, infer, visualize_a
 from tests.gcrf.reference import reference_coupling, reference_matrix
 from tests.projects.semantic_segmentation.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
 from videogcrf_det import InputError
+from videogcrf_det.affinity.clip import Clip, clip_of_dataset, clip_of_video
+from videogcrf_det.affinity.couplings import cell_couplings
+from videogcrf_det.affinity.grid import HeatRow
 from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.predictor import model_input
 from videogcrf_det.segmentation.frames import joined_embeddings
-from videogcrf_det.visualization.affinity_clip import Clip, clip_of_dataset, clip_of_video
-from videogcrf_det.visualization.affinity_figure import HeatRow
-from videogcrf_det.visualization.couplings import cell_couplings
 
 PALETTE = Palette(NAMES, COLOURS)
 

@@ -16,7 +16,7 @@ from tests.conftest import unregister
 from tests.projects.semantic_segmentation.tiny import COLOURS, NAMES, VOID
 from videogcrf_det import InputError
 from videogcrf_det.data import load_videos
-from videogcrf_det.visualization.overlay import enlarge
+from videogcrf_det.drawing.overlay import enlarge
 
 PALETTE = Palette(NAMES, COLOURS)
 SIZES = {"walk": (20, 30), "ride": (24, 28)}

@@ -1,0 +1,1 @@
+"""The couplings of a pixel with all others, made visible."""
