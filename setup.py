@@ -33,7 +33,7 @@ setup(
     ],
     package_dir={"videogcrf_det.configs": "configs", "videogcrf_det.tools": "tools"},
     package_data={
-        "videogcrf_det": ["py.typed", "data/*.txt", "report/templates/*", "steady/*.pth"],
+        "videogcrf_det": ["py.typed", "data/davis/*.txt", "report/templates/*", "steady/*.pth"],
         "videogcrf_det.configs": ["*/*.yaml", "*/*.py"],
     },
     entry_points={"console_scripts": ["videogcrf = videogcrf_det.commands:main"]},

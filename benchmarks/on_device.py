@@ -117,8 +117,8 @@ def _drawn_data(folder: Path, options: Options) -> Iterator[None]:
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from videogcrf_det.data import register_video_coco_instances
+    from videogcrf_det.data.davis.prepare import prepare_davis_person
     from videogcrf_det.data.mini_davis import make_mini_davis
-    from videogcrf_det.data.prepare import prepare_davis_person
 
     data, annotations = folder / "data", folder / "train.json"
     size = _size(options)

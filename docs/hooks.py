@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ELSEWHERE = [
     *["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MODEL_ZOO.md", "THIRD_PARTY.md"],
     *["projects/*/README.md", "projects/instance_tracking/video_tracking/provider.py"],
-    "videogcrf_det/data/davis_person_*.txt",
+    "videogcrf_det/data/davis/davis_person_*.txt",
 ]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)

@@ -18,8 +18,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import setup_logger
 
 from videogcrf_det.data import register_video_coco_instances
+from videogcrf_det.data.davis.prepare import prepare_davis_person
 from videogcrf_det.data.mini_davis import make_mini_davis
-from videogcrf_det.data.prepare import prepare_davis_person
 
 # of tests that send signals to processes
 posix_only = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")

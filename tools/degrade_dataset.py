@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="others degrade other frames")
     args = parser.parse_args()
 
-    from videogcrf_det.data.degrade_dataset import degrade_dataset
+    from videogcrf_det.data.degrade.dataset import degrade_dataset
 
     count = degrade_dataset(
         args.annotations,

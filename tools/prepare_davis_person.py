@@ -78,7 +78,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from videogcrf_det.data.prepare import prepare_davis_person, read_list
+    from videogcrf_det.data.davis.prepare import prepare_davis_person, read_list
 
     summary = prepare_davis_person(
         args.root,

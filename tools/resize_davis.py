@@ -6,7 +6,7 @@ from videogcrf_det.cli import run_tool
 
 
 def main() -> None:
-    from videogcrf_det.data.resize import resize_davis
+    from videogcrf_det.data.davis.resize import resize_davis
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True, help="folder with JPEGImages and Annotations")

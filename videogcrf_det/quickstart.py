@@ -10,9 +10,9 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from videogcrf_det.data import register_video_coco_instances
-from videogcrf_det.data.degrade_dataset import degrade_dataset
+from videogcrf_det.data.davis.prepare import prepare_davis_person
+from videogcrf_det.data.degrade.dataset import degrade_dataset
 from videogcrf_det.data.mini_davis import SIZE, make_mini_davis
-from videogcrf_det.data.prepare import prepare_davis_person
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.evaluation.record import write_metrics

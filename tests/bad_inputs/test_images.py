@@ -9,17 +9,18 @@ from PIL import Image
 from video_semseg.camvid_original import convert_camvid
 
 from tests.conftest import CONFIG
-from videogcrf_det.data import degrade, prepare
-from videogcrf_det.data.davis_folder import (
+from videogcrf_det.data import degrade
+from videogcrf_det.data.davis import prepare
+from videogcrf_det.data.davis.folder import (
     DavisFolder,
     Problems,
     image_header,
     mask_values,
     read_sequence,
 )
+from videogcrf_det.data.davis.resize import resize_davis
 from videogcrf_det.data.images import header_size, read_image, read_label_map
 from videogcrf_det.data.mappers import FrameMapper
-from videogcrf_det.data.resize import resize_davis
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import open_video

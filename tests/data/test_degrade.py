@@ -8,11 +8,11 @@ from PIL import Image
 
 from videogcrf_det import InputError
 from videogcrf_det.data.datasets import load_video_coco_json
+from videogcrf_det.data.davis.prepare import prepare_davis_person
 from videogcrf_det.data.degrade import DEGRADATIONS, degraded_frames
-from videogcrf_det.data.degrade_dataset import degrade_dataset
-from videogcrf_det.data.hard import HARD, lost_packets
+from videogcrf_det.data.degrade.dataset import degrade_dataset
+from videogcrf_det.data.degrade.videos import HARD, lost_packets
 from videogcrf_det.data.mini_davis import make_mini_davis
-from videogcrf_det.data.prepare import prepare_davis_person
 
 SMALL = {"num_train": 2, "num_val": 1, "num_frames": 10, "size": (48, 64)}
 
@@ -149,13 +149,13 @@ def test_whole_videos_are_hard_to_see(kind):
 
 def test_lost_packets_are_missed_until_a_picture_stands_by_itself(monkeypatch):
     frames = moving_squares(14)
-    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 0.0)
+    monkeypatch.setattr("videogcrf_det.data.degrade.videos.LOST", 0.0)
     whole = np.array(lost_packets(frames, np.random.default_rng(0)), float)
     assert np.abs(whole - frames).mean() < 6, "nothing lost: a good picture"
-    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 1.0)
+    monkeypatch.setattr("videogcrf_det.data.degrade.videos.LOST", 1.0)
     stuck = np.array(lost_packets(frames, np.random.default_rng(0)))
     assert all(np.array_equal(image, stuck[0]) for image in stuck), "all but the first are lost"
-    monkeypatch.setattr("videogcrf_det.data.hard.LOST", 0.5)
+    monkeypatch.setattr("videogcrf_det.data.degrade.videos.LOST", 0.5)
     some = np.array(lost_packets(frames, np.random.default_rng(1)), float)
     missing = np.abs(some - whole).mean((1, 2, 3))
     assert missing[0] == 0

@@ -155,7 +155,7 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(mini_davis, "make_scene", fail)
+    monkeypatch.setattr("videogcrf_det.data.mini_davis.make.make_scene", fail)
     with pytest.raises(RuntimeError, match="power cut"):
         make_mini_davis(tmp_path / "root", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -186,7 +186,7 @@ def test_people_are_seen_for_long_and_large_enough_to_learn(tmp_path, seed):
     assert 0.35 < np.median(heights) < 0.7
 
 
-def test_masks_end_where_the_figures_do(root):
+def test_masks_end_where_the_things_do(root):
     """Grey levels change more across the border of a mask than across the border moved aside."""
 
     def contrast(image, mask):

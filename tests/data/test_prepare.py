@@ -10,8 +10,9 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from videogcrf_det import InputError
-from videogcrf_det.data import load_video_coco_json, prepare
-from videogcrf_det.data.prepare import (
+from videogcrf_det.data import load_video_coco_json
+from videogcrf_det.data.davis import prepare
+from videogcrf_det.data.davis.prepare import (
     OBJECTS,
     Summary,
     davis_sequences,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videogcrf_det.data.davis.resize import resize_davis
 from videogcrf_det.data.mini_davis import davis_palette
-from videogcrf_det.data.resize import resize_davis
 from videogcrf_det.errors import InputError
 
 

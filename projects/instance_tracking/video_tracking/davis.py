@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from videogcrf_det.data.davis_folder import frame_stems, image_header, is_lossy, mask_values
+from videogcrf_det.data.davis.folder import frame_stems, image_header, is_lossy, mask_values
 from videogcrf_det.data.images import BAD_IMAGE
 from videogcrf_det.errors import InputError
 

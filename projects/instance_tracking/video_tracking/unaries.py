@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from video_tracking.davis import FilePath, Record
-from videogcrf_det.data.davis_folder import image_header
+from videogcrf_det.data.davis.folder import image_header
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
 from videogcrf_det.progress import progress

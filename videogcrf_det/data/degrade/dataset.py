@@ -11,7 +11,7 @@ from PIL import Image
 
 from videogcrf_det.data.datasets import COPIES, load_video_coco_json
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
-from videogcrf_det.data.hard import HARD
+from videogcrf_det.data.degrade.videos import HARD
 from videogcrf_det.data.images import BAD_IMAGE, read_image
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder

@@ -19,8 +19,8 @@ from PIL import Image
 
 from videogcrf_det.data.degrade import check_share, degrade_file, degraded_frames
 from videogcrf_det.data.depth import write_depth_png
-from videogcrf_det.data.mini_davis_render import IGNORE, draw_depth, render
-from videogcrf_det.data.mini_davis_scene import Scene, make_scene
+from videogcrf_det.data.mini_davis.render import IGNORE, draw_depth, render
+from videogcrf_det.data.mini_davis.scene import Scene, make_scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 
@@ -179,7 +179,7 @@ def _write_sequence(
     images = folder / "JPEGImages" / resolution / name
     annotations = folder / "Annotations" / resolution / name
     ignored = folder / "IgnoreMasks" / name
-    has_bystander = any(figure.label == IGNORE for figure in scene.figures)
+    has_bystander = any(thing.label == IGNORE for thing in scene.things)
     for path in [images, annotations] + [ignored] * has_bystander:
         path.mkdir(parents=True)
     for frame in range(num_frames):

@@ -6,17 +6,17 @@ import math
 import cv2
 import numpy as np
 
-from videogcrf_det.data.mini_davis_figures import (
+from videogcrf_det.data.mini_davis.render import IGNORE, SCALE, Camera, Scene
+from videogcrf_det.data.mini_davis.things import (
     Ball,
     Box,
     Bush,
     Colour,
     Dog,
-    Figure,
     Person,
     Post,
+    Thing,
 )
-from videogcrf_det.data.mini_davis_render import IGNORE, SCALE, Camera, Scene
 
 Rng = np.random.Generator
 
@@ -32,21 +32,21 @@ def make_scene(rng: Rng, size: tuple[int, int], bystander: bool, company: bool) 
     """
     height, width = size
     people = _people(rng, size, int(rng.integers(1, 4)), bystander)
-    figures: list[Figure] = list(people)
+    things: list[Thing] = list(people)
     categories = {person.label: "person" for person in people if person.label != IGNORE}
     if company:
         owner = next(person for person in people if person.label == 1)
         label = len(categories) + 1
         pet, category = _companion(rng, owner, label)
-        figures.append(pet)
+        things.append(pet)
         categories[label] = category
-    figures += _boxes(rng, size) + _foreground(rng, size)
-    figures.sort(key=lambda figure: figure.depth)
+    things += _boxes(rng, size) + _foreground(rng, size)
+    things.sort(key=lambda thing: thing.depth)
     sway = width * rng.uniform(0.02, 0.09), rng.uniform(0.15, 0.4), rng.uniform(0, 6.28)
     bob = height * rng.uniform(0.0, 0.015), rng.uniform(0.3, 0.8), rng.uniform(0, 6.28)
     wall, ground, horizon = _background(rng, size)
     camera, noise = Camera((sway, bob)), rng.uniform(2, 5)
-    return Scene(size, wall, ground, horizon, figures, camera, noise, categories)
+    return Scene(size, wall, ground, horizon, things, camera, noise, categories)
 
 
 def _colour(rng: Rng, saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
@@ -103,7 +103,7 @@ def _person(
     )
 
 
-def _companion(rng: Rng, owner: Person, label: int) -> tuple[Figure, str]:
+def _companion(rng: Rng, owner: Person, label: int) -> tuple[Thing, str]:
     """A dog or a ball that goes ahead of its owner, a little nearer to the camera."""
     ahead = math.copysign(0.5 * owner.size, owner.speed)
     kind, share = (Dog, 0.3) if rng.random() < 0.5 else (Ball, 0.2)
@@ -121,10 +121,10 @@ def _companion(rng: Rng, owner: Person, label: int) -> tuple[Figure, str]:
     return companion, kind.__name__.lower()
 
 
-def _boxes(rng: Rng, size: tuple[int, int]) -> list[Figure]:
+def _boxes(rng: Rng, size: tuple[int, int]) -> list[Thing]:
     """Things behind or between the people that are no people."""
     height, width = size
-    boxes: list[Figure] = []
+    boxes: list[Thing] = []
     for index in range(int(rng.integers(1, 4))):
         depth = rng.uniform(-0.05, 0.35)
         moves = index == 0 and rng.random() < 0.5
@@ -143,10 +143,10 @@ def _boxes(rng: Rng, size: tuple[int, int]) -> list[Figure]:
     return boxes
 
 
-def _foreground(rng: Rng, size: tuple[int, int]) -> list[Figure]:
+def _foreground(rng: Rng, size: tuple[int, int]) -> list[Thing]:
     """Perhaps a post, perhaps a bush."""
     height, width = size
-    things: list[Figure] = []
+    things: list[Thing] = []
     if rng.random() < 0.5:
         grey = rng.uniform(60, 170)
         things.append(

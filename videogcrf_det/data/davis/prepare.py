@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from videogcrf_det.data.davis_folder import (
+from videogcrf_det.data.davis.folder import (
     PERSON,
     DavisFolder,
     Frame,

@@ -1,6 +1,6 @@
 """What the drawn data set shows: walking people, their company, and things in their way.
 
-Coordinates are in pixels of the final image, x to the right and y down; time is in frames. A figure
+Coordinates are in pixels of the final image, x to the right and y down; time is in frames. A thing
 is a list of convex polygons, painted one over the other.
 """
 
@@ -39,16 +39,16 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Thing:
     """Something with a place in the scene, drawn with its feet at ``ground``.
 
     Attributes:
-        depth: 0 is far and 1 is near; nearer figures cover those behind them, and above 1 a figure
+        depth: 0 is far and 1 is near; nearer things cover those behind them, and above 1 a thing
             stands in front of all people.
         x, speed: place in frame 0 and pixels per frame, negative to the left; 0 stands still.
         ground: y of the feet.
         size: height in pixels.
-        lane: (left, right) ends of the walk, where the figure turns round.
+        lane: (left, right) ends of the walk, where the thing turns round.
         label: its id in the annotation; 0 is background.
         colour: main colour.
     """
@@ -63,7 +63,7 @@ class Figure:
     label: int = 0
 
     def place(self, time: float) -> tuple[float, int]:
-        """Where the figure is, and whether it faces right (1) or left (-1)."""
+        """Where the thing is, and whether it faces right (1) or left (-1)."""
         if self.speed == 0:
             return self.x, 1
         left, right = self.lane
@@ -75,7 +75,7 @@ class Figure:
         return left + walked, facing
 
     def shadow(self, time: float) -> np.ndarray | None:
-        """The polygon that the figure darkens on the ground."""
+        """The polygon that the thing darkens on the ground."""
         x, _ = self.place(time)
         return _UNIT_CIRCLE * [0.3 * self.size, 0.05 * self.size] + [x, self.ground]
 
@@ -85,7 +85,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Person(Figure):
+class Person(Thing):
     """A walking person: ``colour`` is the shirt's. Lengths below are in body heights.
 
     Attributes:
@@ -201,7 +201,7 @@ class Person(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dog(Figure):
+class Dog(Thing):
     """A trotting dog."""
 
     def parts(self, time: float) -> list[Part]:
@@ -227,7 +227,7 @@ class Dog(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ball(Figure):
+class Ball(Thing):
     """A rolling ball with patches that show the rolling."""
 
     def parts(self, time: float) -> list[Part]:
@@ -244,7 +244,7 @@ class Ball(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box(Figure):
+class Box(Thing):
     """A crate, or a cart on wheels if it moves: not a person, and not annotated.
 
     Attributes:
@@ -275,7 +275,7 @@ class Box(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Post(Figure):
+class Post(Thing):
     """A lamp post of the given width in the foreground, from the ground to above the image."""
 
     width: float
@@ -292,7 +292,7 @@ class Post(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bush(Figure):
+class Bush(Thing):
     """A bush in the foreground.
 
     Attributes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from videogcrf_det.data.mini_davis_figures import Figure
+from videogcrf_det.data.mini_davis.things import Thing
 
 IGNORE = 255  # label of a bystander
 SCALE = 3  # drawn this much larger, then averaged
@@ -37,7 +37,7 @@ class Scene:
         size: (height, width) of the frames.
         wall, ground: textures, (., ., 3) uint8 at SCALE, larger than the image by the camera's way.
         horizon: row where the ground begins.
-        figures: the farthest first.
+        things: the farthest first.
         camera: how the view moves.
         noise: standard deviation of the sensor's noise, in grey levels.
         categories: label -> category of the annotated objects.
@@ -47,7 +47,7 @@ class Scene:
     wall: np.ndarray
     ground: np.ndarray
     horizon: int
-    figures: list[Figure]
+    things: list[Thing]
     camera: Camera
     noise: float
     categories: dict[int, str]
@@ -82,7 +82,7 @@ def render(
 def draw_depth(scene: Scene, time: float) -> np.ndarray:
     """The true depth of a frame, (H, W) float32 metres, at the middle of the exposure.
 
-    The ground recedes to the wall, which stands upright, as all figures do: each is as far away as
+    The ground recedes to the wall, which stands upright, as all things do: each is as far away as
     the ground at its feet. A pixel has the depth of what is at its centre.
     """
     height, width = scene.size
@@ -91,11 +91,11 @@ def draw_depth(scene: Scene, time: float) -> np.ndarray:
     feet = (np.arange(height * SCALE, dtype=np.float32) + 0.5) / SCALE - y
     feet[:horizon] = scene.horizon  # of the wall
     canvas = np.repeat(_distance(feet / height)[:, None], width * SCALE, axis=1)
-    for figure in scene.figures:
-        # where the feet of a person of this depth are; see mini_davis_scene
-        distance = float(_distance(0.74 + 0.22 * figure.depth))
-        for polygon, _ in figure.parts(time):
-            points = _to_pixels(scene, figure, polygon, time)
+    for thing in scene.things:
+        # where the feet of a person of this depth are; see scene.py
+        distance = float(_distance(0.74 + 0.22 * thing.depth))
+        for polygon, _ in thing.parts(time):
+            points = _to_pixels(scene, thing, polygon, time)
             cv2.fillConvexPoly(canvas, points, distance, cv2.LINE_8, _SHIFT)
     return canvas[SCALE // 2 :: SCALE, SCALE // 2 :: SCALE].copy()
 
@@ -108,22 +108,22 @@ def _distance(row: np.ndarray | float) -> np.ndarray:
 def _draw(scene: Scene, time: float, labels: np.ndarray | None) -> np.ndarray:
     """The scene at one moment, uint8 at SCALE; writes the labels into ``labels``, if given."""
     canvas = _view(scene, time)
-    for figure in scene.figures:
-        outline = figure.shadow(time)
+    for thing in scene.things:
+        outline = thing.shadow(time)
         if outline is not None:
-            _darken(canvas, _to_pixels(scene, figure, outline, time))
-    for figure in scene.figures:
-        for polygon, colour in figure.parts(time):
-            points = _to_pixels(scene, figure, polygon, time)
+            _darken(canvas, _to_pixels(scene, thing, outline, time))
+    for thing in scene.things:
+        for polygon, colour in thing.parts(time):
+            points = _to_pixels(scene, thing, polygon, time)
             cv2.fillConvexPoly(canvas, points, colour, cv2.LINE_8, _SHIFT)
             if labels is not None:
-                cv2.fillConvexPoly(labels, points, figure.label, cv2.LINE_8, _SHIFT)
+                cv2.fillConvexPoly(labels, points, thing.label, cv2.LINE_8, _SHIFT)
     return canvas
 
 
-def _to_pixels(scene: Scene, figure: Figure, polygon: np.ndarray, time: float) -> np.ndarray:
+def _to_pixels(scene: Scene, thing: Thing, polygon: np.ndarray, time: float) -> np.ndarray:
     """Fixed-point corners on the canvas. Near things move more with the camera than far ones."""
-    closeness = 0.6 + 0.5 * figure.depth
+    closeness = 0.6 + 0.5 * thing.depth
     offset = np.array(scene.camera.offset(time)) * [closeness, 1.0]
     return np.rint(((polygon + offset) * SCALE - 0.5) * 2**_SHIFT).astype(np.int32)
 

@@ -1,0 +1,1 @@
+"""Folders in the layout of DAVIS: read, resized, and turned into annotations."""
