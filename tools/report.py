@@ -1,4 +1,4 @@
-"""Write a page about an evaluated model: figures, curves, videos, where it differs from another."""
+"""Write a page about an evaluated model: metrics, curves, videos, where it differs from another."""
 
 import argparse
 

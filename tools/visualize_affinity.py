@@ -12,7 +12,7 @@ EPILOG = """
     videogcrf visualize-affinity --config-file FILE --input walk.mp4 --frame 120 \\
         --opts MODEL.WEIGHTS model_final.pth
 
-docs/affinity.md explains the figure.
+docs/affinity.md explains the plot.
 """
 
 

@@ -74,9 +74,9 @@ class Job:
                 f"{self.record_file} is damaged: remove it, and the video is done again"
             ) from None
 
-    def finish(self, status: str, **figures: Any) -> None:
+    def finish(self, status: str, **values: Any) -> None:
         """Write the record down."""
-        record = {"video": self.path, "status": status, **figures}
+        record = {"video": self.path, "status": status, **values}
         with atomic_write(self.record_file) as path:
             path.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -310,8 +310,8 @@ def _do(job: Job, claim: IO[Any], predictor: Callable[[], Predictor], cfg: CfgNo
     try:
         if deaths >= MOST_DEATHS:
             raise InputError(f"{deaths} processes were killed while they were at it")
-        figures = detect_to_file(job, predict, categories_of(cfg))
-        job.finish("part" if "reason" in figures else "done", **figures)
+        values = detect_to_file(job, predict, categories_of(cfg))
+        job.finish("part" if "reason" in values else "done", **values)
     except InputError as error:
         job.finish("failed", reason=str(error))
     except Exception as error:  # which must not keep the other videos from being done
@@ -344,9 +344,9 @@ def detect_to_file(job: Job, predict: Predictor, categories: Sequence[tuple[int,
             tracks.update(found[0].track_ids.tolist())
         if not frames:
             raise InputError(video.damage or f"there are no frames in {job.path}")
-    figures: Record = {"frames": frames, "detections": detections, "tracks": len(tracks)}
-    figures["seconds"] = round(time.perf_counter() - begin, 3)
-    return {**figures, **({"reason": video.damage} if video.damage else {})}
+    values: Record = {"frames": frames, "detections": detections, "tracks": len(tracks)}
+    values["seconds"] = round(time.perf_counter() - begin, 3)
+    return {**values, **({"reason": video.damage} if video.damage else {})}
 
 
 def write_summary(jobs: Sequence[Job], path: Path) -> list[Record]:

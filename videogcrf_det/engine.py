@@ -356,7 +356,7 @@ class VideoTrainer(DefaultTrainer):
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
         """Evaluate what a checkpoint of the model would hold; see DefaultTrainer.
 
-        ``cost.json`` beside the results of a data set has what they took (Cost.figures), and
+        ``cost.json`` beside the results of a data set has what they took (Cost.metrics), and
         evaluators with a method ``write`` get the results, with ``further_results``.
         """
         if comm.get_world_size() > 1:
@@ -483,7 +483,7 @@ def verify(cfg: CfgNode, results: dict[str, Any]) -> None:
     """End the process with exit code 1 where results are not TEST.EXPECTED_RESULTS.
 
     Raises:
-        InputError: a figure is expected that there is none of.
+        InputError: a metric is expected that there is none of.
     """
     if not cfg.TEST.EXPECTED_RESULTS or not comm.is_main_process():
         return
@@ -491,7 +491,7 @@ def verify(cfg: CfgNode, results: dict[str, Any]) -> None:
         if metric not in results.get(task, {}):
             known = ", ".join(f"{name} {key}" for name in results for key in results[name])
             raise InputError(
-                f"TEST.EXPECTED_RESULTS names {task} {metric}, of which there is no figure: there "
+                f"TEST.EXPECTED_RESULTS names {task} {metric}, which was not measured: there "
                 f"are {known}"
             )
     verify_results(cfg, results)

@@ -18,7 +18,7 @@ def forget_peak_memory() -> bool:
 def peak_memory() -> int | None:
     """Bytes, what is held now included; None where they cannot be told: Windows."""
     with contextlib.suppress(OSError):
-        # the portable figure starts with that of the process that started this one
+        # the portable number starts with that of the process that started this one
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     try:

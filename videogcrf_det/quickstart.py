@@ -35,8 +35,8 @@ def run_quickstart(config_file: str, output_dir: str | Path, opts: list[str]) ->
 
     Args:
         config_file: of the detector, used as it is but for the data sets and the output folders.
-        output_dir: gets ``datasets/``, ``per_frame/`` (the detector: checkpoints, logs, figures),
-            ``fields.pth`` and ``fields_fit/``, ``steady/`` (figures of the detector with fields),
+        output_dir: gets ``datasets/``, ``per_frame/`` (the detector: checkpoints, logs, metrics),
+            ``fields.pth`` and ``fields_fit/``, ``steady/`` (metrics of the detector with fields),
             ``results.json`` with the metrics of both in percent, and the page, ``index.html``.
         opts: ``KEY VALUE`` pairs for the config.
 
@@ -145,7 +145,7 @@ def _write_config(cfg: CfgNode) -> None:
 
 
 def _facts(results: dict[str, dict[str, Results]]) -> dict[str, str]:
-    """What the page leads with: figures without and with fields."""
+    """What the page leads with: metrics without and with fields."""
     rows = {
         f"mask {metric}, {frames} frames": ("segm", metric, frames)
         for frames in ("degraded", "clear")

@@ -33,7 +33,7 @@ def main() -> None:
     print(scores.table())
     if args.output:
         sequences = {name: {"tracking": found} for name, found in scores.sequences.items()}
-        Evaluation(args.dataset, {"tracking": scores.figures}, sequences).write(args.output)
+        Evaluation(args.dataset, {"tracking": scores.metrics}, sequences).write(args.output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ EPILOG = """
     python visualize_affinity.py --config-file FILE --input street.mp4 --frame 120 \\
         --opts MODEL.WEIGHTS model_final.pth
 
-docs/affinity.md explains the figure.
+docs/affinity.md explains the plot.
 """
 
 

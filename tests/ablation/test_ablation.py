@@ -107,7 +107,7 @@ def test_cost_beside_the_results(folder, write):
     assert lines == [["A", "7.0", "–"], ["B", "–", "–"]]  # noqa: RUF001 - en dashes
 
 
-def test_figures_of_another_data_set(folder, write):
+def test_metrics_of_another_data_set(folder, write):
     rows = [row("A", 10), row("B", 20)]
     rows[1]["opts"]["OTHER"] = 30
     columns = {"mIoU": "results.sem_seg.mIoU", "elsewhere": "datasets.other.results.sem_seg.mIoU"}
@@ -261,7 +261,7 @@ def test_columns_that_are_not_there(folder, write):
     assert starts(folder, "A/seed0") == starts(folder, "B/seed0") == ["new"]
 
 
-def test_papers_figures_have_columns_of_their_own(folder, write):
+def test_papers_metrics_have_columns_of_their_own(folder, write):
     path = write(rows=[row("A", 10, paper={"mIoU": 11}), row("B", 20)])
     run_ablation(path)
     assert table_md(folder) == [

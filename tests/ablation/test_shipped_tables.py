@@ -76,7 +76,7 @@ def test_camvid(name):
     assert args.eval_only
     assert cfg.TEST.DENSE_CRF.ENABLED
     assert f"{unaries}/model_final.pth" == cfg.MODEL.WEIGHTS
-    assert not cfg.PHASES.UNARY.OUTPUT_DIR, "it would overwrite the base network's figures"
+    assert not cfg.PHASES.UNARY.OUTPUT_DIR, "it would overwrite the base network's metrics"
 
 
 @pytest.mark.parametrize("name", ["davis_2016", "davis_2016_quick"])

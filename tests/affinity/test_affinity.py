@@ -402,7 +402,7 @@ def titles(grid):
     return [row.title for row in grid.rows]
 
 
-def test_figure(described):
+def test_plot(described):
     shown, grid, table = described()
     assert titles(grid) == [
         *["Input", "Ground truth", "Spatial coupling", "Temporal coupling", "Influence"],

@@ -203,7 +203,7 @@ def seen(records):
 
 
 def truth_of(name):
-    """The figures of detections that are the annotations themselves."""
+    """The metrics of detections that are the annotations themselves."""
     evaluator = VideoCOCOEvaluator(name, ("bbox", "segm"))
     evaluator.reset()
     for record in DatasetCatalog.get(name):
@@ -241,9 +241,9 @@ def test_what_has_a_clear_meaning_is_completed(write, case):
 
 @pytest.mark.parametrize("case", SAME)
 def test_the_truth_itself_scores_100(register, case):
-    figures = truth_of(register(SAME[case]))
-    assert figures["bbox"]["AP"] == pytest.approx(100)
-    assert figures["segm"]["AP"] == pytest.approx(100)
+    metrics = truth_of(register(SAME[case]))
+    assert metrics["bbox"]["AP"] == pytest.approx(100)
+    assert metrics["segm"]["AP"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("key", ["videos null", "no videos", "videos empty"])

@@ -112,7 +112,7 @@ def test_clips_have_an_annotated_frame(register, tmp_path):
 
 
 def test_evaluation_leaves_context_out(register, small, mini_data, tmp_path):
-    """The figures are those of a data set that has the annotated frames alone."""
+    """The metrics are those of a data set that has the annotated frames alone."""
     metadata = MetadataCatalog.get(mini_data["val"])
     content = json.loads(Path(metadata.json_file).read_text())
     content["images"], content["annotations"] = label_every(

@@ -1,4 +1,4 @@
-"""Figures that can be worked out by hand, and test sets with which there is little to work out."""
+"""Metrics that can be worked out by hand, and test sets with which there is little to work out."""
 
 import json
 import logging
@@ -133,7 +133,7 @@ def test_a_bystander_in_a_do_not_care_region_costs_nothing(make, caplog):
     assert "2 detections (segm) lie on do-not-care regions and count neither for nor" in caplog.text
 
 
-def test_sequences_have_figures_of_their_own(make):
+def test_sequences_have_metrics_of_their_own(make):
     """The bystander of the second video is annotated there."""
     results, folder = make([[[PERSON], [PERSON]], [[PERSON, BYSTANDER]] * 3], FIRES)
     sequences = written(folder)["sequences"]
@@ -151,7 +151,7 @@ def test_sequences_have_figures_of_their_own(make):
     assert written(folder)["results"]["segm"]["AP"] == results["segm"]["AP"]
 
 
-def test_temporal_stability_is_a_figure_like_others(make):
+def test_temporal_stability_is_a_metric_like_others(make):
     """The bystander is annotated in the first two frames, and is not found in any."""
     shown = [[PERSON, BYSTANDER], [PERSON, BYSTANDER], [PERSON]]
     results, folder = make([shown], [(PERSON, 0.8)])
@@ -207,7 +207,7 @@ def test_a_video_without_instances_among_others(make):
 def test_names_are_told_apart_and_still_images_are_taken_together(make):
     _, folder = make([[[PERSON]], [[PERSON]]], FIRES, stills=2, titles=["walk", "walk"])
     sequences = written(folder)["sequences"]
-    frames = {name: figures["frames"] for name, figures in sequences.items()}
+    frames = {name: metrics["frames"] for name, metrics in sequences.items()}
     assert frames == {"walk (0)": 1, "walk (1)": 1, "still images": 2}
     assert sequences["still images"]["segm"]["AP"] == pytest.approx(50)
 

@@ -32,13 +32,13 @@ def test_frames_and_parameters():
     with measure_cost(model) as cost:
         found = [list(outputs) for outputs in model([[1, 2, 3], [4]])]
     assert found == [[2, 4, 6], [8]]
-    figures = cost.figures()
+    metrics = cost.metrics()
     assert cost.frames == 4
-    assert figures["seconds_per_frame"] == pytest.approx(cost.seconds / 4)
-    assert figures["seconds_per_frame"] > 0
-    assert figures["parameters"] == 16
-    assert figures["peak_memory_mib"] > 1
-    assert figures["cg_iterations_mean"] is None
+    assert metrics["seconds_per_frame"] == pytest.approx(cost.seconds / 4)
+    assert metrics["seconds_per_frame"] > 0
+    assert metrics["parameters"] == 16
+    assert metrics["peak_memory_mib"] > 1
+    assert metrics["cg_iterations_mean"] is None
     list(model([[1, 2, 3]])[0])
     assert cost.frames == 4, "nothing is counted after the block"
 
@@ -48,10 +48,10 @@ def test_memory_is_that_of_the_evaluation():
     _hold(2**28)
     with measure_cost(Doubler()) as cost:
         pass
-    before = cost.figures()["peak_memory_mib"]
+    before = cost.metrics()["peak_memory_mib"]
     with measure_cost(Doubler()) as cost:
         _hold(2**27)
-    assert before + 100 < cost.figures()["peak_memory_mib"] < before + 200
+    assert before + 100 < cost.metrics()["peak_memory_mib"] < before + 200
 
 
 def _hold(size):
@@ -82,12 +82,12 @@ def test_iterations_of_all_columns(solver):
         gcrf_inference(unary, spatial, None, None, 0.5, solver=solver)
     operator = SpatioTemporalOperator(spatial, None, None, torch.tensor(0.5))
     expected = conjugate_gradient(operator.matvec, unary, rtol=1e-5).num_iters
-    figures = cost.figures()
+    metrics = cost.metrics()
     if solver == "direct":
-        assert figures["cg_iterations_worst"] is None
+        assert metrics["cg_iterations_worst"] is None
         return
-    assert figures["cg_iterations_mean"] == pytest.approx(expected.float().mean().item())
-    assert figures["cg_iterations_worst"] == expected.max().item()
+    assert metrics["cg_iterations_mean"] == pytest.approx(expected.float().mean().item())
+    assert metrics["cg_iterations_worst"] == expected.max().item()
     gcrf_inference(unary, spatial, None, None, 0.5, solver=solver)
     assert len(cost.iterations) == expected.numel(), "nothing is counted after the block"
 
@@ -97,7 +97,7 @@ def test_the_file(small, mini_data):
     model = VideoTrainer.build_model(cfg)
     VideoTrainer.test(cfg, model)
     path = Path(cfg.OUTPUT_DIR, "inference", mini_data["val"], "cost.json")
-    figures = json.loads(path.read_text())
-    assert figures["parameters"] == sum(p.numel() for p in model.parameters())
-    assert figures["cg_iterations_worst"] >= figures["cg_iterations_mean"] > 0
-    assert figures["seconds_per_frame"] > 0
+    metrics = json.loads(path.read_text())
+    assert metrics["parameters"] == sum(p.numel() for p in model.parameters())
+    assert metrics["cg_iterations_worst"] >= metrics["cg_iterations_mean"] > 0
+    assert metrics["seconds_per_frame"] > 0

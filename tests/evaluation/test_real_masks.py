@@ -1,4 +1,4 @@
-"""All figures beside pycocotools' own, on masks of DAVIS-2017 that were spoiled at random."""
+"""All metrics beside pycocotools' own, on masks of DAVIS-2017 that were spoiled at random."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def spoil(record, rng):
 
 
 def pycocotools(json_file, results, task, images=None):
-    """The figures of pycocotools, without a line of ours in between; nan where it has none."""
+    """The metrics of pycocotools, without a line of ours in between; nan where it has none."""
     truth = COCO(json_file)
     if task == "segm":  # or it would take areas from boxes
         results = [{k: v for k, v in r.items() if k != "bbox"} for r in results]
@@ -128,7 +128,7 @@ def count_on_regions(evaluation):
     return count
 
 
-def test_all_figures(name, tmp_path):
+def test_all_metrics(name, tmp_path):
     rng = np.random.default_rng(0)
     evaluator = VideoCOCOEvaluator(name, ("bbox", "segm"), output_dir=str(tmp_path))
     evaluator.reset()
@@ -136,19 +136,19 @@ def test_all_figures(name, tmp_path):
     for video in videos:
         outputs = [spoil(record, rng) for record in video["frames"]]
         evaluator.process([{**video, "records": video["frames"]}], [outputs])
-    figures = evaluator.evaluate()
+    metrics = evaluator.evaluate()
 
     results = json.loads((tmp_path / "coco_instances_results.json").read_text())
     content = json.loads((tmp_path / "evaluation.json").read_text())
     json_file = tmp_path / "schoolgirls.json"
     for task in ("bbox", "segm"):
         expected, evaluation = pycocotools(json_file, results, task)
-        assert {m: figures[task][m] for m in METRICS} == pytest.approx(expected, nan_ok=True)
+        assert {m: metrics[task][m] for m in METRICS} == pytest.approx(expected, nan_ok=True)
         assert content["results"][task] == {
-            k: v if v == v else None for k, v in figures[task].items()
+            k: v if v == v else None for k, v in metrics[task].items()
         }
         assert 10 < expected["AP"] < 80
-        assert figures[task]["ignored"] == count_on_regions(evaluation) > 5
+        assert metrics[task]["ignored"] == count_on_regions(evaluation) > 5
         of_parts = []
         for video in videos:
             images = [record["image_id"] for record in video["frames"]]
@@ -158,5 +158,5 @@ def test_all_figures(name, tmp_path):
             assert part[task] == pytest.approx({m: expected[m] for m in METRICS[:3]})
             assert part["frames"] == len(images)
         assert len(set(of_parts)) == len(LENGTHS)
-    stability = figures["temporal_stability"]
+    stability = metrics["temporal_stability"]
     assert stability["predictions"] < 80 < stability["ground_truth"] < 100

@@ -1,4 +1,4 @@
-"""The same figures twice on one machine, and with one process or several."""
+"""The same metrics twice on one machine, and with one process or several."""
 
 import json
 import socket

@@ -7,7 +7,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from videogcrf_det.evaluation.coco_figures import evaluate_nothing
+from videogcrf_det.evaluation.coco_metrics import evaluate_nothing
 from videogcrf_det.evaluation.speed import REACH, precision_by_speed, speeds
 from videogcrf_det.evaluation.tracks import VideoFrames
 
@@ -57,10 +57,10 @@ def evaluate(truth, detections):
             evaluation.evaluate()
             evaluation.accumulate()
     before = [len(gts) for gts in evaluation._gts.values()]
-    figures = precision_by_speed(evaluation, speeds(truth, frames()))
+    metrics = precision_by_speed(evaluation, speeds(truth, frames()))
     assert [len(gts) for gts in evaluation._gts.values()] == before
     assert not any(gt["ignore"] for gts in evaluation._gts.values() for gt in gts)
-    return {name: figures[key] for name, key in AP.items()}
+    return {name: metrics[key] for name, key in AP.items()}
 
 
 def detected(truth, *names, score=0.5):
@@ -112,5 +112,5 @@ def test_wrong_detections_count_where_they_are(truth):
 
 def test_a_speed_that_does_not_occur():
     truth = coco(enumerate([shown(t, 1, 10, 0) for t in range(LENGTH)], start=1))
-    figures = evaluate(truth, detected(truth, 1))
-    assert figures == {"slow": pytest.approx(100), "medium": None, "fast": None}
+    metrics = evaluate(truth, detected(truth, 1))
+    assert metrics == {"slow": pytest.approx(100), "medium": None, "fast": None}

@@ -80,8 +80,8 @@ def test_a_detection_that_drops_out():
     """Two frames of seven without it: it is missed in three of the six pairs."""
     found = [masks(PERSON)] * 7
     found[3] = found[4] = masks()
-    figures = measure([texture()] * 7, [masks(PERSON)] * 7, found)
-    assert figures == (pytest.approx(100 * 3 / 6), pytest.approx(100), 6)
+    metrics = measure([texture()] * 7, [masks(PERSON)] * 7, found)
+    assert metrics == (pytest.approx(100 * 3 / 6), pytest.approx(100), 6)
 
 
 def test_false_alarms_are_no_instances():
@@ -190,8 +190,8 @@ def test_real_frames_cannot_be_gamed():
     constant[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
     for gamed in (np.ones_like(constant), constant):
         found = [Masks(gamed[None], np.zeros(1, int))] * len(paths)
-        figure, reachable, pairs = measure(grays, truth, found)
+        metric, reachable, pairs = measure(grays, truth, found)
         assert pairs == 19
-        assert figure < reachable - 10
-    figure, reachable, _ = measure(grays, truth, truth)
-    assert figure == reachable > 70
+        assert metric < reachable - 10
+    metric, reachable, _ = measure(grays, truth, truth)
+    assert metric == reachable > 70

@@ -1,4 +1,4 @@
-"""Figures of tracks: worked out by hand, and on the real masks of a sequence of DAVIS-2017."""
+"""Metrics of tracks: worked out by hand, and on the real masks of a sequence of DAVIS-2017."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from tests.conftest import unregister
 from videogcrf_det.data import load_videos, register_video_coco_instances
 from videogcrf_det.evaluation import VideoCOCOEvaluator
-from videogcrf_det.evaluation.tracking import tracking_figures
+from videogcrf_det.evaluation.tracking import tracking_metrics
 from videogcrf_det.evaluation.tracks import (
     LONGEST_GAP,
     Track,
@@ -79,10 +79,10 @@ def test_masks_side_by_side(scale):
 
 def test_right_tracks():
     truth = [track(1, LEFT, LEFT, None), track(2, None, RIGHT, RIGHT)]
-    figures = precision(3, truth, [track("a", None, RIGHT, RIGHT), track("b", LEFT, LEFT)])
-    assert figures["AP"] == figures["AP50"] == figures["AP75"] == pytest.approx(100)
-    assert figures["AR10"] == 100
-    assert figures["AR1"] == 50
+    metrics = precision(3, truth, [track("a", None, RIGHT, RIGHT), track("b", LEFT, LEFT)])
+    assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == pytest.approx(100)
+    assert metrics["AR10"] == 100
+    assert metrics["AR1"] == 50
 
 
 def test_identities_that_are_swapped_half_way():
@@ -94,9 +94,9 @@ def test_identities_that_are_swapped_half_way():
 
 def test_a_track_that_is_found_in_three_of_five_frames():
     """An IoU of 0.6: right at the thresholds 0.5, 0.55 and 0.6."""
-    figures = precision(5, [track(1, *[LEFT] * 5)], [track(1, *[LEFT] * 3)])
-    assert [figures["AP"], figures["AR1"]] == pytest.approx([30, 30])
-    assert (figures["AP50"], figures["AP75"]) == (pytest.approx(100), 0)
+    metrics = precision(5, [track(1, *[LEFT] * 5)], [track(1, *[LEFT] * 3)])
+    assert [metrics["AP"], metrics["AR1"]] == pytest.approx([30, 30])
+    assert (metrics["AP50"], metrics["AP75"]) == (pytest.approx(100), 0)
 
 
 def test_a_surer_track_that_is_wrong():
@@ -111,20 +111,20 @@ def test_do_not_care_regions_cost_nothing():
     truth = [track(1, LEFT, LEFT), track(None, RIGHT, (0, 35, 40, 60), crowd=True)]
     found = [track(1, LEFT, LEFT, score=0.5), track(2, RIGHT, RIGHT, score=0.9)]
     assert precision(2, truth, found)["AP"] == pytest.approx(100)
-    assert tracking_figures([truth], [found])["MOTA"] in (100, None)  # without TrackEval
+    assert tracking_metrics([truth], [found])["MOTA"] in (100, None)  # without TrackEval
 
 
 def test_nothing_is_found_and_nothing_is_annotated():
     assert precision(2, [track(1, LEFT, LEFT)], [])["AP"] == 0
     assert set(precision(2, [], [track(1, LEFT)]).values()) == {None}
-    assert set(tracking_figures([[]], [[track(1, LEFT)]]).values()) == {None}
+    assert set(tracking_metrics([[]], [[track(1, LEFT)]]).values()) == {None}
 
 
 def test_videos_are_apart():
     """A track in the wrong one of two videos is not found."""
     videos, truth = [video(2, 1), video(2, 2)], [[track(1, LEFT, LEFT)], []]
-    figures = track_precision(videos, truth, truth[::-1], CATEGORIES)
-    assert figures["AP"] == 0
+    metrics = track_precision(videos, truth, truth[::-1], CATEGORIES)
+    assert metrics["AP"] == 0
     assert track_precision(videos, truth, truth, CATEGORIES)["AP"] == pytest.approx(100)
 
 
@@ -135,38 +135,38 @@ def test_the_format_of_the_servers():
     ]
 
 
-def figures_of(truth, found):
+def metrics_of(truth, found):
     pytest.importorskip("trackeval")
-    return tracking_figures([truth], [found])
+    return tracking_metrics([truth], [found])
 
 
 def test_an_identity_that_changes_half_way():
     """Of four frames: all detections are right (DetA 1). For each, the pair of identities shares 2
     of 4 frames: AssA 1/2, HOTA the root of 1 times 1/2. IDF1 keeps one identity: 2 x 2 of 4 + 4.
     MOTA loses one switch of four."""
-    figures = figures_of(
+    metrics = metrics_of(
         [track(1, *[LEFT] * 4)], [track(1, LEFT, LEFT), track(2, *[None] * 2, LEFT, LEFT)]
     )
     expected = {"HOTA": 100 * 0.5**0.5, "DetA": 100, "AssA": 50, "IDF1": 50, "MOTA": 75}
-    assert figures == pytest.approx({**expected, "switches": 1})
+    assert metrics == pytest.approx({**expected, "switches": 1})
 
 
 def test_a_missed_frame_and_a_false_alarm():
     """Three of four frames found, and one detection elsewhere: TP 3, FN 1, FP 1. DetA 3/5; the
     shared frames of the pair are 3 of 4: AssA 3/4. IDF1 2 x 3 of 4 + 4; MOTA 1 - 2/4."""
     found = [track(1, LEFT, None, LEFT, LEFT), track(2, RIGHT)]
-    figures = figures_of([track(1, *[LEFT] * 4)], found)
+    metrics = metrics_of([track(1, *[LEFT] * 4)], found)
     expected = {"HOTA": 100 * 0.45**0.5, "DetA": 60, "AssA": 75, "IDF1": 75, "MOTA": 50}
-    assert figures == pytest.approx({**expected, "switches": 0})
+    assert metrics == pytest.approx({**expected, "switches": 0})
 
 
 def test_categories_are_averaged_and_switches_are_added():
     truth = [track(1, *[LEFT] * 4), track(2, *[RIGHT] * 4, category=2)]
     found = [track(1, LEFT, LEFT), track(2, None, None, LEFT, LEFT)]
-    figures = figures_of(truth, found)
-    assert figures["MOTA"] == pytest.approx((75 + 0) / 2)
-    assert figures["HOTA"] == pytest.approx(100 * 0.5**0.5 / 2)
-    assert figures["switches"] == 1
+    metrics = metrics_of(truth, found)
+    assert metrics["MOTA"] == pytest.approx((75 + 0) / 2)
+    assert metrics["HOTA"] == pytest.approx(100 * 0.5**0.5 / 2)
+    assert metrics["switches"] == 1
 
 
 def result(where, score=0.9, category=1, **more):

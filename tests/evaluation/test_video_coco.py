@@ -78,18 +78,18 @@ def test_ap_is_that_of_the_stock_evaluator_and_of_pycocotools(videos, mini_data,
 
 
 def check_sequence(truth, results_file, task, video, sequences):
-    """The figures of a video against pycocotools on its images alone."""
+    """The metrics of a video against pycocotools on its images alone."""
     evaluation = COCOeval(truth, truth.loadRes(str(results_file)), task)
     evaluation.params.imgIds = [record["image_id"] for record in video["records"]]
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    figures = sequences[video["video_name"]]
-    assert figures["frames"] == len(video["records"])
+    metrics = sequences[video["video_name"]]
+    assert metrics["frames"] == len(video["records"])
     annotations = [a for record in video["records"] for a in record["annotations"]]
-    assert figures["instances"] == sum(not a["iscrowd"] for a in annotations)
+    assert metrics["instances"] == sum(not a["iscrowd"] for a in annotations)
     expected = dict(zip(METRICS, (100 * evaluation.stats).tolist(), strict=False))
-    assert figures[task] == pytest.approx(expected)
+    assert metrics[task] == pytest.approx(expected)
 
 
 def test_detections_must_be_of_all_frames(videos, mini_data):

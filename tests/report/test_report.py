@@ -18,7 +18,7 @@ from videogcrf_det.report import write_report
 DATASET = "test_report"
 FRAMES = 12
 VIDEOS = ("walk", "run & jump")
-FIGURES = {"AP": 41.26, "AP50": 88.0, "AP75": None, "APs": None, "APm": 40.0, "APl": 44.0}
+METRICS = {"AP": 41.26, "AP50": 88.0, "AP75": None, "APs": None, "APm": 40.0, "APl": 44.0}
 
 
 def rle(x, shape=(40, 60)):
@@ -68,14 +68,14 @@ def make_run(folder, missed=(), ap=41.26, backbone="build_video_gcrf_backbone"):
         if i not in missed
     ]
     (inference / "coco_instances_results.json").write_text(json.dumps(detections))
-    figures = {**FIGURES, "AP": ap, "ignored": 3}
-    figures |= {"AP-slow": ap + 5, "AP-medium": 35.5, "AP-fast": None}
+    metrics = {**METRICS, "AP": ap, "ignored": 3}
+    metrics |= {"AP-slow": ap + 5, "AP-medium": 35.5, "AP-fast": None}
     stability = {"predictions": 71.2, "ground_truth": 84.9, "pairs": 2 * FRAMES - 2}
     sequence = {"frames": FRAMES, "instances": FRAMES, "segm": {"AP": ap}, "bbox": {"AP": 1.0}}
     content = {
         "dataset": DATASET,
         "results": {
-            **{"segm": figures, "bbox": figures, "temporal_stability": stability},
+            **{"segm": metrics, "bbox": metrics, "temporal_stability": stability},
             "ytvis": {"AP": ap - 10, "AP50": 70.0, "AP75": 20.0, "AR1": 11.0, "AR10": 44.0},
             "tracking": {"HOTA": 61.0, "DetA": 60.0, "AssA": 62.0, "IDF1": None, "MOTA": 50.0}
             | {"switches": len(missed)},
@@ -215,7 +215,7 @@ def test_one_run_alone_that_was_not_trained(data, tmp_path):
     assert "--eval-only" in text
 
 
-def test_an_evaluation_without_figures(data, tmp_path):
+def test_an_evaluation_without_metrics(data, tmp_path):
     run, baseline = make_run(tmp_path / "run"), make_run(tmp_path / "base")
     for folder in (run, baseline):
         evaluation_of(folder).unlink()
@@ -227,10 +227,10 @@ def test_an_evaluation_without_figures(data, tmp_path):
     assert "Where they differ most" in text
 
 
-def test_undefined_figures_are_dashes(data, tmp_path):
+def test_undefined_metrics_are_dashes(data, tmp_path):
     run = make_run(tmp_path / "run")
     content = json.loads(evaluation_of(run).read_text())
-    content["results"]["segm"] = {**dict.fromkeys(FIGURES), "AP50": float("nan"), "ignored": None}
+    content["results"]["segm"] = {**dict.fromkeys(METRICS), "AP50": float("nan"), "ignored": None}
     content["results"]["temporal_stability"] = {"predictions": None, "ground_truth": None}
     del content["results"]["bbox"]
     content["sequences"]["walk"] |= {"segm": {"AP": None}, "temporal_stability": {}}

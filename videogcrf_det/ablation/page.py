@@ -11,7 +11,7 @@ def render_table(results: Results, runs: Sequence[Run], command: str) -> str:
     """The page; it shows the plots beside it.
 
     Args:
-        results: the figures.
+        results: the metrics.
         runs: all runs of the table.
         command: what made it.
     """

@@ -32,11 +32,11 @@ def plot_rows(results: Results, path: Path) -> None:
     """Draw the plotted column of a table's rows: a dot for each seed, a bar at their mean.
 
     Args:
-        results: what there is; rows without a figure stay empty.
+        results: what there is; rows without a value stay empty.
         path: a PNG file.
     """
     table, column = results.table, results.table.plot
-    with _figure(path, (7.5, 1.3 + 0.42 * len(table.rows))) as figure:
+    with _plot(path, (7.5, 1.3 + 0.42 * len(table.rows))) as figure:
         axes = figure.subplots()
         for place, row in enumerate(table.rows):
             values = results.values(row.name, column)
@@ -63,7 +63,7 @@ def plot_grid(results: Results, path: Path) -> None:
     """Draw the plotted column of a table's grid as a heat map.
 
     Args:
-        results: what there is; cells without a figure stay empty.
+        results: what there is; cells without a value stay empty.
         path: a PNG file.
     """
     table, column, grid = results.table, results.table.plot, results.table.grid
@@ -75,7 +75,7 @@ def plot_grid(results: Results, path: Path) -> None:
     known = [mean for row in means for mean in row if not math.isnan(mean)]
     low, high = (min(known), max(known)) if known else (0, 1)
     size = (2.2 + 0.95 * len(grid.columns), 1.5 + 0.62 * len(grid.rows))
-    with _figure(path, size) as figure:
+    with _plot(path, size) as figure:
         axes = figure.subplots()
         shades: Any = {"cmap": "Blues", "vmin": low - (high - low) / 4, "vmax": high}
         axes.pcolormesh(means, edgecolors="white", linewidth=3, **shades)
@@ -109,7 +109,7 @@ def _legend(results: Results) -> str:
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+def _plot(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     with mpl.rc_context(STYLE), atomic_write(path) as temporary:
         figure = Figure(figsize=size, layout="constrained", dpi=130)
         yield figure

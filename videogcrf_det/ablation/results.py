@@ -25,12 +25,12 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The figures of a run.
+    """The metrics of a run.
 
     Attributes:
-        values: by heading; None is an undefined figure. Headings are absent where the run has no
-            such figure, as the base network has none of couplings.
-        paths: of all figures that its file has.
+        values: by heading; None is an undefined metric. Headings are absent where the run has no
+            such metric, as the base network has none of couplings.
+        paths: of all metrics that its file has.
         versions: what it ran with.
     """
 
@@ -59,7 +59,7 @@ class Results:
                 self._check_column(column)
 
     def _check_column(self, column: Column) -> None:
-        """Raise InputError if no run has the column's figure."""
+        """Raise InputError if no run has the column's metric."""
         paths = {path for rows in self.outcomes.values() for o in rows for path in o.paths}
         if column.path not in paths:
             nearest = difflib.get_close_matches(column.path, sorted(paths), cutoff=0)
@@ -70,7 +70,7 @@ class Results:
             )
 
     def values(self, name: str, column: Column) -> list[float]:
-        """The figures of a row by seed; empty unless all its finished runs have one."""
+        """The metrics of a row by seed; empty unless all its finished runs have one."""
         values = [o.values.get(column.heading) for o in self.outcomes.get(name, ())]
         known = [value for value in values if value is not None]
         return known if len(known) == len(values) else []
@@ -138,7 +138,7 @@ class Results:
         return text
 
     def notes(self) -> list[str]:
-        """What to know about the figures."""
+        """What to know about the metrics."""
         table = self.table
         runs = sum(len(row.seeds) for row in (*table.rows, *table.cells))
         done = sum(len(outcomes) for outcomes in self.outcomes.values())
@@ -151,7 +151,7 @@ class Results:
         if done < runs:
             notes.append(f"{done} of {runs} runs are done.")
         if any(row.paper for row in table.rows):
-            notes.append("Columns with (paper) have the figures that the paper reports.")
+            notes.append("Columns with (paper) have the metrics that the paper reports.")
         machines = [o.versions for outcomes in self.outcomes.values() for o in outcomes]
         known = {", ".join(f"{k} {v}" for k, v in m.items()): None for m in machines if m}
         return notes + [f"Evaluated with {versions}." for versions in known]
@@ -193,7 +193,7 @@ class Results:
 
 
 def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
-    """Read the figures of a run.
+    """Read the metrics of a run.
 
     Below ``cost`` is what its evaluation took, below ``datasets`` what its evaluations on other
     data sets found, by name.
@@ -204,8 +204,8 @@ def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
     remedy = f"make the row {run.row.name!r} again with --redo"
     content, cost = read_evaluation(run.results, remedy), run.results.with_name(COST)
     inference = run.results.parent.parent
-    figures = dict(
-        _figures(
+    metrics = dict(
+        _metrics(
             {
                 **asdict(content),
                 "cost": read_cost(cost, remedy) if cost.is_file() else {},
@@ -217,15 +217,15 @@ def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:
             }
         )
     )
-    values = {c.heading: figures[c.path] for c in columns if c.path in figures}
-    return Outcome(run, values, tuple(figures), content.versions)
+    values = {c.heading: metrics[c.path] for c in columns if c.path in metrics}
+    return Outcome(run, values, tuple(metrics), content.versions)
 
 
-def _figures(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
+def _metrics(content: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
     """The numbers of a result file, and what is undefined, with the keys to them."""
     if isinstance(content, dict):
         for key, value in content.items():
-            yield from _figures(value, f"{path}.{key}" if path else key)
+            yield from _metrics(value, f"{path}.{key}" if path else key)
     elif not isinstance(content, str):
         yield path, content
 

@@ -178,9 +178,9 @@ def _train(table: Table, due: Sequence[Run], write: Callable[[], str]) -> list[R
             if error is None:
                 column = table.plot
                 value = read_outcome(run, table.columns).values.get(column.heading)
-                figure = f": {column.heading} {value:{column.format}}" if value is not None else ""
+                metric = f": {column.heading} {value:{column.format}}" if value is not None else ""
                 minutes = (time.perf_counter() - start) / 60
-                bar.write(f"{run}{figure}, {minutes:.1f} min")
+                bar.write(f"{run}{metric}, {minutes:.1f} min")
                 write()
             else:
                 failed.append(run)

@@ -27,7 +27,7 @@ from videogcrf_det.errors import InputError
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of every row: what to call it, where a result file has it, how to print it."""
+    """A metric of every row: what to call it, where a result file has it, how to print it."""
 
     heading: str
     path: str  # keys with dots between
@@ -46,7 +46,7 @@ class Row:
     results: str  # the folder that has inference/<data set>, with placeholders
     dataset: str
     seeds: tuple[int, ...]
-    paper: dict[str, float]  # the paper's figures by heading
+    paper: dict[str, float]  # the paper's metrics by heading
 
     @property
     def slug(self) -> str:

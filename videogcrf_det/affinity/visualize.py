@@ -1,4 +1,4 @@
-"""The figure of what a point of a video is coupled to: Fig. 3 of the paper, and a little more.
+"""The plot of what a point of a video is coupled to: Fig. 3 of the paper, and a little more.
 
 Letters: V frames of a clip, H x W pixels of a frame.
 """
@@ -136,13 +136,13 @@ def find_clip(
 
 
 def write_grid(output: str | Path, grid: Grid) -> None:
-    """Write a figure in the format that the file's suffix names."""
+    """Write a plot in the format that the file's suffix names."""
     with atomic_write(output) as path:
         draw_grid(grid).savefig(path, dpi=DPI)
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError if a figure cannot be written there."""
+    """Raise InputError if a plot cannot be written there."""
     formats = FigureCanvasAgg.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"--output {path} names no picture: let it end in .png, .pdf or .svg")

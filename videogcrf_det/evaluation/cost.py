@@ -29,7 +29,7 @@ class Cost:
     frames: int = 0
     iterations: list[int] = field(default_factory=list)  # of conjugate gradients, by column
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         """By name; None is what there is nothing of.
 
         ``seconds_per_frame`` counts reading the frames as well. ``peak_memory_mib`` is that of the
@@ -55,7 +55,7 @@ class Cost:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write ``cost.json`` into a folder."""
-        write_metrics(Path(folder, COST), self.figures())
+        write_metrics(Path(folder, COST), self.metrics())
 
     def _peak_memory(self) -> float | None:
         if self.device.type == "cuda":

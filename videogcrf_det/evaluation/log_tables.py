@@ -1,15 +1,15 @@
-"""The figures of an evaluation as tables for the log."""
+"""The metrics of an evaluation as tables for the log."""
 
 from typing import Any
 
 from tabulate import tabulate
 
 from videogcrf_det.evaluation import tracking, ytvis
-from videogcrf_det.evaluation.coco_figures import METRICS
+from videogcrf_det.evaluation.coco_metrics import METRICS
 from videogcrf_det.evaluation.record import Evaluation
 
 
-def figures_of_frames(content: Evaluation) -> str:
+def metrics_of_frames(content: Evaluation) -> str:
     """AP and stability of each sequence and of all.
 
     Args:
@@ -21,28 +21,28 @@ def figures_of_frames(content: Evaluation) -> str:
     headers += ["stability", "of truth", "pairs"]
     rows = [
         [
-            *(name, figures["frames"], figures["instances"]),
-            *(figures[task][metric] for task in tasks for metric in METRICS),
-            *figures["temporal_stability"].values(),
+            *(name, metrics["frames"], metrics["instances"]),
+            *(metrics[task][metric] for task in tasks for metric in METRICS),
+            *metrics["temporal_stability"].values(),
         ]
-        for name, figures in _rows(content)
+        for name, metrics in _rows(content)
     ]
     return _table(rows, headers)
 
 
-def figures_of_tracks(content: Evaluation) -> str:
+def metrics_of_tracks(content: Evaluation) -> str:
     """AP of tracks, HOTA and so on of each sequence and of all."""
     headers = ["sequence", *(f"track {m}" for m in ytvis.METRICS), *tracking.METRICS]
     rows = [
-        [name, *figures["ytvis"].values(), *figures["tracking"].values()]
-        for name, figures in _rows(content)
-        if "ytvis" in figures  # still images have none
+        [name, *metrics["ytvis"].values(), *metrics["tracking"].values()]
+        for name, metrics in _rows(content)
+        if "ytvis" in metrics  # still images have none
     ]
     return _table(rows, headers)
 
 
 def _rows(content: Evaluation) -> list[tuple[str, dict[str, Any]]]:
-    """The figures of each sequence by its name, and those of all."""
+    """The metrics of each sequence by its name, and those of all."""
     sequences = content.sequences
     total = {key: sum(s[key] for s in sequences.values()) for key in ("frames", "instances")}
     return [*sequences.items(), ("all", {**total, **content.results})]

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from videogcrf_det.evaluation.coco_figures import (
+from videogcrf_det.evaluation.coco_metrics import (
     accumulate_all_areas,
     average_precision,
     every_area,
@@ -66,7 +66,7 @@ def precision_by_speed(evaluation: COCOeval, speed: Mapping[int, str]) -> dict[s
     Returns:
         ``AP-slow`` and so on, in percent; None where there is no instance of that speed.
     """
-    figures = {}
+    metrics = {}
     for name in SPEEDS:
         part = copy.copy(evaluation)
         part._gts = defaultdict(list)
@@ -82,8 +82,8 @@ def precision_by_speed(evaluation: COCOeval, speed: Mapping[int, str]) -> dict[s
             for image in params.imgIds
         ]
         accumulated = accumulate_all_areas(evaluation, params.imgIds, results)
-        figures[f"AP-{name}"] = average_precision(accumulated)["AP"]
-    return figures
+        metrics[f"AP-{name}"] = average_precision(accumulated)["AP"]
+    return metrics
 
 
 def _of_others_ignored(part: COCOeval, image: Any, category: int) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """How steady detections of a video are, for footage without annotations.
 
-Three figures of the tracks of one video, to compare detectors by (docs/evaluation.md says how to
+Three metrics of the tracks of one video, to compare detectors by (docs/evaluation.md says how to
 read them):
 
 * blinking: the share of tracks that are missed in a frame between two sightings, or are seen in one
@@ -35,7 +35,7 @@ HEADERS = ("results", "detections a frame", "tracks", "blinking", "flicker", "wa
 
 
 class Steadiness(NamedTuple):
-    """The figures of one file of results; None where there is nothing to compare."""
+    """The metrics of one file of results; None where there is nothing to compare."""
 
     detections: float  # a frame
     tracks: int
@@ -63,7 +63,7 @@ def measure_steadiness(
         first_image: the ``image_id`` of the first frame; the others follow in order.
 
     Returns:
-        the figures of each file.
+        the metrics of each file.
 
     Raises:
         InputError: a file is not one or is of another video, or the video cannot be read.
@@ -88,7 +88,7 @@ def measure_steadiness(
         before = pixels
     if frames.damage:
         raise InputError(frames.damage)
-    return [meter.figures() for meter in meters]
+    return [meter.metrics() for meter in meters]
 
 
 class _Meter:
@@ -139,8 +139,8 @@ class _Meter:
             self.overlaps += iou_of_partners(warp(first, flow), second).tolist()
         self.before = now
 
-    def figures(self) -> Steadiness:
-        """The figures of the frames so far, which are all."""
+    def metrics(self) -> Steadiness:
+        """The metrics of the frames so far, which are all."""
         outside = self.outside + sum(map(len, self.frames[self.position :]))
         if outside and not self.seen:
             raise InputError(
@@ -169,7 +169,7 @@ def _percent(values: Sequence[float]) -> float | None:
 
 
 def steadiness_table(results: Sequence[str | Path], measured: Sequence[Steadiness]) -> str:
-    """The figures as a table, and a line below it for each file with results of other images."""
+    """The metrics as a table, and a line below it for each file with results of other images."""
     rows = [(path, *each[:-1]) for path, each in zip(results, measured, strict=True)]
     table = tabulate(rows, HEADERS, floatfmt=".1f", missingval="-", tablefmt="pipe")
     notes = [

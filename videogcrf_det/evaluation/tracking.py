@@ -28,10 +28,10 @@ def has_trackeval() -> bool:
     return importlib.util.find_spec("trackeval") is not None
 
 
-def tracking_figures(
+def tracking_metrics(
     truth: Sequence[Sequence[Track]], found: Sequence[Sequence[Track]]
 ) -> dict[str, float | None]:
-    """The figures over all videos: means over the annotated categories, and the sum of switches.
+    """The metrics over all videos: means over the annotated categories, and the sum of switches.
 
     Detections that lie mostly on do-not-care regions and overlap no instance by MATCH_IOU are left
     out. Masks may overlap.
@@ -56,16 +56,16 @@ def tracking_figures(
             _as_trackeval(*([t for t in tracks if t.category == category] for tracks in pair))
             for pair in zip(truth, found, strict=True)
         ]
-        figures: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for metric in metrics:
             of_videos = {number: metric.eval_sequence(data) for number, data in enumerate(videos)}
-            figures |= metric.combine_sequences(of_videos)
-        by_category.append(figures)
+            values |= metric.combine_sequences(of_videos)
+        by_category.append(values)
     shares = {
-        name: 100 * float(np.mean([np.mean(figures[name]) for figures in by_category]))
+        name: 100 * float(np.mean([np.mean(values[name]) for values in by_category]))
         for name in METRICS[:-1]
     }
-    return {**shares, "switches": int(sum(figures["IDSW"] for figures in by_category))}
+    return {**shares, "switches": int(sum(values["IDSW"] for values in by_category))}
 
 
 def _as_trackeval(truth: Sequence[Track], found: Sequence[Track]) -> dict[str, Any]:

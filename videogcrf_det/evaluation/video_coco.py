@@ -1,4 +1,4 @@
-"""detectron2's COCO evaluation, fed with videos: figures of frames, of tracks, of each video."""
+"""detectron2's COCO evaluation, fed with videos: metrics of frames, of tracks, of each video."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from videogcrf_det.data.few_labels import is_annotated
 from videogcrf_det.data.images import read_image
-from videogcrf_det.evaluation.coco_figures import (
+from videogcrf_det.evaluation.coco_metrics import (
     METRICS,
     average_precision,
     count_ignored,
@@ -29,18 +29,16 @@ from videogcrf_det.evaluation.coco_figures import (
 )
 from videogcrf_det.evaluation.frames import evaluated_frames
 from videogcrf_det.evaluation.identities import with_identities
-from videogcrf_det.evaluation.log_tables import figures_of_frames, figures_of_tracks
-from videogcrf_det.evaluation.record import Evaluation
+from videogcrf_det.evaluation.log_tables import metrics_of_frames, metrics_of_tracks
+from videogcrf_det.evaluation.record import Evaluation, Metrics
 from videogcrf_det.evaluation.speed import precision_by_speed, speeds
 from videogcrf_det.evaluation.stability import Masks, Stability, StabilityMeter
-from videogcrf_det.evaluation.track_figures import TASKS as TRACK_TASKS
-from videogcrf_det.evaluation.track_figures import TrackFigures, track_figures
+from videogcrf_det.evaluation.track_metrics import TASKS as TRACK_TASKS
+from videogcrf_det.evaluation.track_metrics import TrackMetrics, track_metrics
 from videogcrf_det.evaluation.tracking import has_trackeval
 from videogcrf_det.evaluation.tracks import VideoFrames, has_identities
 
 LEAST_SCORE = 0.5  # of detections whose stability is measured, and which HOTA and MOTA count
-
-Figures = dict[str, Any]
 
 
 class _Video(NamedTuple):
@@ -57,7 +55,7 @@ class _Video(NamedTuple):
 class VideoCOCOEvaluator(COCOEvaluator):
     """COCO AP over the frames of all videos, every frame counting as an image.
 
-    The figures are those of pycocotools itself. Beside detectron2's, there are the number of
+    The metrics are those of pycocotools itself. Beside detectron2's, there are the number of
     detections that lie on do-not-care regions (``ignored``), AP by speed, the temporal stability of
     masks, and of whole tracks the AP of YouTube-VIS, HOTA, IDF1 and MOTA, as far as the data set
     has videos and identities. ``evaluation.json`` in the output folder has them all, for every
@@ -67,7 +65,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
     Detections have the identities of the field ``track_ids`` of a model's Instances; without it
     they get those of VideoPredictor (see MaskTracker).
 
-    Frames that nobody annotated (few_labels.py) are left out of all figures.
+    Frames that nobody annotated (few_labels.py) are left out of all metrics.
     """
 
     def __init__(
@@ -80,7 +78,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         Args:
             dataset_name: a registered data set.
             tasks: "bbox" and "segm", or one of them; None: by the detections.
-            output_dir: folder for detections and figures; None: they are not written.
+            output_dir: folder for detections and metrics; None: they are not written.
         """
         truth = ground_truth(dataset_name)
         # of COCOEvaluator's own reading nothing but the cleaned content is to be seen
@@ -88,7 +86,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
             super().__init__(dataset_name, tasks, output_dir=output_dir, use_fast_impl=False)
         self._output_dir: str | None = output_dir
         self._dataset_name = dataset_name
-        # there is no AP without instances: COCO's -1 would be taken for a figure
+        # there is no AP without instances: COCO's -1 would be taken for a metric
         self._do_evaluation = bool(instances_of(self._coco_api, self._coco_api.imgs))
 
     def reset(self) -> None:
@@ -139,8 +137,8 @@ class VideoCOCOEvaluator(COCOEvaluator):
             None if None in identities else identities,
         )
 
-    def evaluate(self, img_ids: Any = None) -> Figures:
-        """The figures by task and name, in percent; see COCOEvaluator.
+    def evaluate(self, img_ids: Any = None) -> Metrics:
+        """The metrics by task and name, in percent; see COCOEvaluator.
 
         Empty but in the main process.
         """
@@ -152,36 +150,36 @@ class VideoCOCOEvaluator(COCOEvaluator):
             if not videos:
                 return {}
             self._add_speeds(results, videos)
-            content = self._content(results, videos, self._track_figures(videos, folder))
+            content = self._content(results, videos, self._track_metrics(videos, folder))
             self._log(content)
             if folder is not None:
                 content.write(folder)
         if folder is not None:
-            self._logger.info(f"Detections and figures are in {self._output_dir}")
+            self._logger.info(f"Detections and metrics are in {self._output_dir}")
         for task in ("temporal_stability", *TRACK_TASKS):
-            figures = content.results.get(task, {})
-            known = {name: value for name, value in figures.items() if value is not None}
+            metrics = content.results.get(task, {})
+            known = {name: value for name, value in metrics.items() if value is not None}
             if known and known.get("pairs") != 0:
                 results[task] = known
         return results
 
-    def _track_figures(self, videos: list[_Video], folder: Path | None) -> TrackFigures:
-        """The figures of whole tracks, whose file is written; empty if there are no tracks."""
+    def _track_metrics(self, videos: list[_Video], folder: Path | None) -> TrackMetrics:
+        """The metrics of whole tracks, whose file is written; empty if there are no tracks."""
         found = [result for frame in self._found.values() for result in frame]
         frames = [video for video in videos if video.video_id is not None]
         if not frames or not all("track_id" in result for result in found):
-            return TrackFigures({}, {})
+            return TrackMetrics({}, {})
         by_name = {name: _frames(group) for name, group in _sequences(frames).items()}
-        return track_figures(by_name, self._coco_api, self._found, LEAST_SCORE, folder)
+        return track_metrics(by_name, self._coco_api, self._found, LEAST_SCORE, folder)
 
-    def _add_speeds(self, results: Figures, videos: list[_Video]) -> None:
+    def _add_speeds(self, results: Metrics, videos: list[_Video]) -> None:
         """Add the AP of slow, medium and fast instances to each task."""
         frames = [video.every for video in videos if video.video_id is not None]
         if has_identities(self._coco_api, frames):
             speed = speeds(self._coco_api, frames)
             for task, evaluation in self._evaluations.items():
-                figures = precision_by_speed(evaluation, speed)
-                results[task] |= {k: math.nan if v is None else v for k, v in figures.items()}
+                metrics = precision_by_speed(evaluation, speed)
+                results[task] |= {k: math.nan if v is None else v for k, v in metrics.items()}
 
     @contextmanager
     def _whole_files(self) -> Iterator[Path | None]:
@@ -222,7 +220,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
     def _derive_coco_results(
         self, coco_eval: COCOeval | None, iou_type: str, class_names: list[str] | None = None
     ) -> dict[str, float]:
-        """The figures of one task; see COCOEvaluator. None for ``coco_eval``: no detections."""
+        """The metrics of one task; see COCOEvaluator. None for ``coco_eval``: no detections."""
         if coco_eval is None:
             coco_eval = evaluate_nothing(self._coco_api, iou_type)
         self._evaluations[iou_type] = coco_eval
@@ -230,7 +228,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         results["ignored"] = count_ignored(coco_eval)
         return results
 
-    def _content(self, results: Figures, videos: list[_Video], tracks: TrackFigures) -> Evaluation:
+    def _content(self, results: Metrics, videos: list[_Video], tracks: TrackMetrics) -> Evaluation:
         """What evaluation.json holds."""
         tasks = sorted(self._tasks or results)
         sequences = {}
@@ -265,9 +263,9 @@ class VideoCOCOEvaluator(COCOEvaluator):
                     f"{ignored} detections ({task}) lie on do-not-care regions and count neither "
                     "for nor against"
                 )
-        self._logger.info("Per sequence:\n" + figures_of_frames(content))
+        self._logger.info("Per sequence:\n" + metrics_of_frames(content))
         if set(TRACK_TASKS) <= set(results):
-            self._logger.info("Tracks:\n" + figures_of_tracks(content))
+            self._logger.info("Tracks:\n" + metrics_of_tracks(content))
             if not has_trackeval():
                 self._logger.warning(
                     "TrackEval is not installed, so there is no HOTA, IDF1 and MOTA: to have them, "
@@ -304,9 +302,9 @@ def _percent(videos: Iterable[_Video]) -> dict[str, float | None]:
     """The stability over the pairs of some videos, and their number."""
     every = [video.stability for video in videos]
     pairs = sum(stability.pairs for stability in every)
-    figures: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
     for kind in ("predictions", "ground_truth"):
         # added up exactly, so that no order and no number of processes matters
         total = math.fsum(getattr(stability, kind) for stability in every)
-        figures[kind] = 100 * total / pairs if pairs else None
-    return {**figures, "pairs": pairs}
+        metrics[kind] = 100 * total / pairs if pairs else None
+    return {**metrics, "pairs": pairs}

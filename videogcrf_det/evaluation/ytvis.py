@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from videogcrf_det.evaluation.coco_figures import average_precision, evaluate_nothing
+from videogcrf_det.evaluation.coco_metrics import average_precision, evaluate_nothing
 from videogcrf_det.evaluation.tracks import Track, VideoFrames
 from videogcrf_det.masks import end_to_end
 
@@ -81,12 +81,12 @@ def _as_coco(
 
 def _average_recall(evaluation: COCOeval) -> dict[str, float | None]:
     recall = evaluation.eval["recall"][:, :, 0, :]  # thresholds, categories, limits of detections
-    figures = {}
+    metrics = {}
     for limit in (1, 10):
         values = recall[..., evaluation.params.maxDets.index(limit)]
         values = values[values > -1]
-        figures[f"AR{limit}"] = 100 * float(np.mean(values)) if values.size else None
-    return figures
+        metrics[f"AR{limit}"] = 100 * float(np.mean(values)) if values.size else None
+    return metrics
 
 
 def ytvis_results(

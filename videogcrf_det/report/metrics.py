@@ -1,4 +1,4 @@
-"""The figures of a run and of its baseline, arranged for the page."""
+"""The metrics of a run and of its baseline, arranged for the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,48 +22,48 @@ CARDS = {
 KINDS = ("run", "baseline")  # in the order of the runs; they have colours on the page
 STABILITY = "temporal_stability"
 
-Figure = float | None  # in percent
+Metric = float | None  # in percent
 Runs = Mapping[str, EvaluatedModel]  # by their names on the page, the baseline second
 
 
 class Row(NamedTuple):
-    """Figures of one kind."""
+    """Metrics of one kind."""
 
     name: str
     kind: str  # its colour: one of KINDS, or "truth"
-    values: list[Figure]
+    values: list[Metric]
 
 
 class Table(NamedTuple):
-    """Figures of a run and of its baseline below each other."""
+    """Metrics of a run and of its baseline below each other."""
 
     title: str
     rows: list[Row]
-    changes: list[Figure]  # run less baseline; empty without a baseline
+    changes: list[Metric]  # run less baseline; empty without a baseline
 
 
-class VideoFigures(NamedTuple):
-    """Figures of one video."""
+class VideoMetrics(NamedTuple):
+    """Metrics of one video."""
 
     name: str
     frames: int
     instances: int
     bars: list[Row]  # AP of masks
-    change: Figure
+    change: Metric
     stability: list[Row]
 
 
 class Card(NamedTuple):
-    """A figure for the head of the page."""
+    """A metric for the head of the page."""
 
     name: str
     note: str
-    value: Figure
-    change: Figure  # against the baseline
+    value: Metric
+    change: Metric  # against the baseline
 
 
 def cards(runs: Runs) -> list[Card]:
-    """The figures that matter most; none where there is no evaluation of the run."""
+    """The metrics that matter most; none where there is no evaluation of the run."""
     values = [
         {
             **(_results(run).get("segm") or {}),
@@ -89,7 +89,7 @@ def speed_tables(runs: Runs) -> list[Table]:
 
 
 def track_table(runs: Runs) -> list[Table]:
-    """The columns of TRACKS; empty where there are no figures of tracks."""
+    """The columns of TRACKS; empty where there are no metrics of tracks."""
     values = [
         [(_results(run).get(task) or {}).get(c) for task, names in TRACKS.items() for c in names]
         for run in runs.values()
@@ -102,9 +102,9 @@ def track_table(runs: Runs) -> list[Table]:
 def _tables(runs: Runs, columns: Sequence[str]) -> list[Table]:
     tables = []
     for task, title in TASKS.items():
-        figures = [_results(run).get(task) for run in runs.values()]
-        if any(figures):
-            rows = _rows(runs, [[(f or {}).get(column) for column in columns] for f in figures])
+        metrics = [_results(run).get(task) for run in runs.values()]
+        if any(metrics):
+            rows = _rows(runs, [[(f or {}).get(column) for column in columns] for f in metrics])
             tables.append(Table(title, rows, _changes(rows)))
     return tables
 
@@ -115,8 +115,8 @@ def _has_values(table: Table) -> bool:
 
 def stability_pairs(runs: Runs) -> int | None:
     """How many pairs the temporal stability is a mean over; None where it is not said."""
-    figures = [_results(run).get(STABILITY) or {} for run in runs.values()]
-    return next((f["pairs"] for f in figures if f.get("pairs")), None)
+    metrics = [_results(run).get(STABILITY) or {} for run in runs.values()]
+    return next((f["pairs"] for f in metrics if f.get("pairs")), None)
 
 
 def stability(runs: Runs) -> list[Row]:
@@ -124,18 +124,18 @@ def stability(runs: Runs) -> list[Row]:
     return _stability(runs, [_results(run) for run in runs.values()])
 
 
-def sequences(runs: Runs) -> list[VideoFigures]:
-    """The figures of every video, those first on which the run gains most."""
+def sequences(runs: Runs) -> list[VideoMetrics]:
+    """The metrics of every video, those first on which the run gains most."""
     first, *others = (run.evaluation.sequences for run in runs.values())
     found = []
-    for name, figures in first.items():
-        of_runs = [figures, *(other.get(name, {}) for other in others)]
+    for name, metrics in first.items():
+        of_runs = [metrics, *(other.get(name, {}) for other in others)]
         bars = _rows(runs, [[(f.get("segm") or {}).get("AP")] for f in of_runs])
         found.append(
-            VideoFigures(
+            VideoMetrics(
                 name,
-                figures["frames"],
-                figures["instances"],
+                metrics["frames"],
+                metrics["instances"],
                 bars,
                 next(iter(_changes(bars)), None),
                 _stability(runs, of_runs),
@@ -164,7 +164,7 @@ def differing_settings(runs: Runs) -> list[tuple[str, list[Any]]]:
     return [(key, values) for key, values in rows if any(v != values[0] for v in values)]
 
 
-def _rank(video: VideoFigures) -> float:
+def _rank(video: VideoMetrics) -> float:
     value = video.change if len(video.bars) > 1 else video.bars[0].values[0]
     return float("-inf") if value is None else value
 
@@ -173,11 +173,11 @@ def _results(run: EvaluatedModel) -> dict[str, Any]:
     return run.evaluation.results
 
 
-def _rows(runs: Runs, values: Sequence[list[Figure]]) -> list[Row]:
+def _rows(runs: Runs, values: Sequence[list[Metric]]) -> list[Row]:
     return [Row(*row) for row in zip(runs, KINDS, values, strict=False)]
 
 
-def _changes(rows: Sequence[Row]) -> list[Figure]:
+def _changes(rows: Sequence[Row]) -> list[Metric]:
     """What the first row has more than the second."""
     if len(rows) < 2:
         return []
@@ -185,12 +185,12 @@ def _changes(rows: Sequence[Row]) -> list[Figure]:
     return [None if a is None or b is None else a - b for a, b in pairs]
 
 
-def _predicted(figures: Mapping[str, Any]) -> Figure:
-    return figures.get(STABILITY, {}).get("predictions")
+def _predicted(metrics: Mapping[str, Any]) -> Metric:
+    return metrics.get(STABILITY, {}).get("predictions")
 
 
-def _stability(runs: Runs, figures: Sequence[Mapping[str, Any]]) -> list[Row]:
-    rows = _rows(runs, [[_predicted(of_run)] for of_run in figures])
-    truth = next((f[STABILITY].get("ground_truth") for f in figures if f.get(STABILITY)), None)
+def _stability(runs: Runs, metrics: Sequence[Mapping[str, Any]]) -> list[Row]:
+    rows = _rows(runs, [[_predicted(of_run)] for of_run in metrics])
+    truth = next((f[STABILITY].get("ground_truth") for f in metrics if f.get(STABILITY)), None)
     rows.append(Row("Ground truth", "truth", [truth]))
     return rows if any(row.values[0] is not None for row in rows) else []

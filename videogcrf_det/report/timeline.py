@@ -25,7 +25,7 @@ class Bar(NamedTuple):
     """How a run keeps to an annotated instance."""
 
     name: str  # of the run
-    kind: str  # its colour: one of figures.KINDS
+    kind: str  # its colour: one of metrics.KINDS
     found: list[Span]
     switches: list[int]  # the frames from which on it has another identity
     frames: int  # in which it is found

@@ -33,7 +33,7 @@ from videogcrf_det.segmentation.phases import (
 class PhaseTrainer(VideoTrainer):
     """VideoTrainer for VideoSegmentor, one phase.
 
-    A project has its own ``build_evaluator``, for evaluators that can ``write`` figures.
+    A project has its own ``build_evaluator``, for evaluators that can ``write`` metrics.
     """
 
     @classmethod

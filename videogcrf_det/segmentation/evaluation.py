@@ -35,8 +35,8 @@ def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str,
             for clip in _clips(video["frames"], model.num_frames):
                 for name, result in model.pairwise(clip).items():
                     if result.accuracy.isfinite():
-                        figures = [result.accuracy.item(), *result.shares.tolist()]
-                        found.setdefault(name, []).append(figures)
+                        values = [result.accuracy.item(), *result.shares.tolist()]
+                        found.setdefault(name, []).append(values)
     parts = comm.gather(found, dst=0)
     if not comm.is_main_process():
         return {}

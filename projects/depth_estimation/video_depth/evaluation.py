@@ -26,12 +26,11 @@ from videogcrf_det.data.images import read_image
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.evaluation.record import Evaluation
+from videogcrf_det.evaluation.record import Evaluation, Metrics
 from videogcrf_det.motion.flow import DISFlow
 
-Figures = dict[str, Any]
 Record = dict[str, Any]
-Values = dict[tuple[str, str], list[float]]  # (task, figure) -> one for each frame that has it
+Values = dict[tuple[str, str], list[float]]  # (task, metric) -> one for each frame that has it
 
 TASKS = {
     "depth": ("AbsRel", "SqRel", "RMSE", "RMSElog", "delta1", "delta2", "delta3"),
@@ -41,7 +40,7 @@ TASKS = {
 
 
 class VideoDepthEvaluator(DatasetEvaluator):
-    """Figures of frames, see measures.py, and their means over the frames of a video and over all.
+    """Metrics of frames, see measures.py, and their means over the frames of a video and over all.
 
     A frame without a known pixel has none. The flow for OPW is that of the frames, of degraded ones
     that of the clear frames.
@@ -95,7 +94,7 @@ class VideoDepthEvaluator(DatasetEvaluator):
                     None if variance is None else variance.cpu().numpy(),
                 )
 
-    def evaluate(self) -> Figures:
+    def evaluate(self) -> Metrics:
         """Means over all frames, by task; empty but in the main process."""
         parts = comm.gather({n: dict(v) for n, v in self.of_videos.items()}, dst=0)
         if not comm.is_main_process():
@@ -114,8 +113,8 @@ class VideoDepthEvaluator(DatasetEvaluator):
         self._logger.info("Per video:\n" + table)
         return results
 
-    def write(self, results: Figures) -> None:
-        """Write ``evaluation.json``: figures by task and name, as a whole and by video."""
+    def write(self, results: Metrics) -> None:
+        """Write ``evaluation.json``: metrics by task and name, as a whole and by video."""
         if self.output_dir is not None:
             Evaluation(self.dataset_name, results, self.sequences).write(self.output_dir)
 
@@ -156,13 +155,13 @@ class _Meter:
                 self._keep("temporal", {"OPW": opw})
         self.before = image, depth, truth, known
 
-    def _keep(self, task: str, figures: dict[str, float]) -> None:
-        for name, value in figures.items():
+    def _keep(self, task: str, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
             self.values[task, name].append(value)
 
 
 def means(parts: list[Values]) -> dict[str, dict[str, float]]:
-    """The mean of every figure over the frames of all parts, nan where there are none; tasks that
+    """The mean of every metric over the frames of all parts, nan where there are none; tasks that
     no frame has are absent."""
     results = {}
     for task, names in TASKS.items():

@@ -7,7 +7,7 @@ The layout of your own data:
     <root>/depth.json                                    {"metres_per_level": 0.001}, for PNGs
 
 A frame and its depth map have the same number, the last one in their names, by which frames are
-ordered. Frames without a depth map are context: they count in no loss and no figure.
+ordered. Frames without a depth map are context: they count in no loss and no metric.
 """
 
 import json

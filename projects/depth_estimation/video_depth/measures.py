@@ -1,4 +1,4 @@
-"""Figures of depth.
+"""Metrics of depth.
 
 Letters: H x W a frame, N its pixels with a known depth. d is predicted, d* true, both in metres.
 """
@@ -30,7 +30,7 @@ def prepared(
     greatest: float,
     median_scaling: bool,
 ) -> DepthMap:
-    """What was predicted (H, W), as figures take it: brought into range, and before that, with
+    """What was predicted (H, W), as metrics take it: brought into range, and before that, with
     ``median_scaling``, multiplied so that its median over known pixels is the true one (Zhou et
     al., "Unsupervised Learning of Depth and Ego-Motion from Video", CVPR 2017)."""
     if median_scaling and known.any():
@@ -39,7 +39,7 @@ def prepared(
 
 
 def errors(depth: Values, truth: Values) -> dict[str, float]:
-    """The figures of Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale
+    """The metrics of Eigen et al., "Depth Map Prediction from a Single Image using a Multi-Scale
     Deep Network", NeurIPS 2014, over N pixels of a frame.
 
     AbsRel is the mean of ``|d - d*| / d*``, SqRel that of ``(d - d*)^2 / d*`` (metres), RMSE in

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from video_tracking.davis import VOID, Record, read_ids
 from video_tracking.results import merge_objects, result_file, write_ids
-from video_tracking.scoring import Figures, logger, score_masks
+from video_tracking.scoring import logger, score_masks
 from video_tracking.unaries import read_unary, unary_stem, write_log_odds, write_unary
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.evaluation.record import Evaluation
+from videogcrf_det.evaluation.record import Evaluation, Metrics
 
 
 class TrackingEvaluator(DatasetEvaluator):
@@ -34,7 +34,7 @@ class TrackingEvaluator(DatasetEvaluator):
         self.dataset_name = dataset_name
         self.output_dir = Path(output_dir)
         self.scores = self.output_dir / "scores"
-        self.sequences: Figures = {}
+        self.sequences: Metrics = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[Any]) -> None:
         """Take the probabilities of videos, reading them frame by frame; see VideoCOCOEvaluator."""
@@ -47,7 +47,7 @@ class TrackingEvaluator(DatasetEvaluator):
                 else:  # to be compared with other objects, where probabilities near 1 are all 1
                     write_log_odds(f"{stem}.npy", _log_odds(foreground, background))
 
-    def evaluate(self) -> Figures:
+    def evaluate(self) -> Metrics:
         """``{"tracking": ...}``: J, F, their recall and decay as means over objects, and the
         paper's mean pixel IoU, in percent; empty but in the main process. See scoring.py."""
         comm.synchronize()  # all scores are written
@@ -62,10 +62,10 @@ class TrackingEvaluator(DatasetEvaluator):
         scores = score_masks(self.dataset_name, masks)
         self.sequences = {name: {"tracking": found} for name, found in scores.sequences.items()}
         logger.info("Per sequence:\n" + scores.table())
-        return {"tracking": scores.figures}
+        return {"tracking": scores.metrics}
 
-    def write(self, results: Figures) -> None:
-        """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
+    def write(self, results: Metrics) -> None:
+        """Write ``evaluation.json``: metrics by task and name, as a whole and by sequence."""
         Evaluation(self.dataset_name, results, self.sequences).write(self.output_dir)
 
     def _merged(self, objects: list[Record]) -> NDArray[np.uint8]:

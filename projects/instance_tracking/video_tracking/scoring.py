@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +23,21 @@ from videogcrf_det.data import load_videos
 from videogcrf_det.errors import InputError
 from videogcrf_det.progress import progress
 
-Figures = dict[str, Any]
-FIGURES = ("J", "J-recall", "J-decay", "F", "F-recall", "F-decay")
+METRICS = ("J", "J-recall", "J-decay", "F", "F-recall", "F-decay")
 logger = logging.getLogger("detectron2.evaluation.tracking")  # whose handlers there are
 
 
 class Scores(NamedTuple):
-    """The figures of a folder of masks, in percent."""
+    """The metrics of a folder of masks, in percent."""
 
-    figures: dict[str, float]  # means over objects, J&F, and the paper's mean pixel IoU
+    metrics: dict[str, float]  # means over objects, J&F, and the paper's mean pixel IoU
     sequences: dict[str, dict[str, float]]  # the same of each sequence
 
     def table(self) -> str:
         """All of it, for people to read."""
-        names = [*FIGURES, "J&F", "mIoU"]
+        names = [*METRICS, "J&F", "mIoU"]
         rows = [[name, *map(found.get, names)] for name, found in self.sequences.items()]
-        rows.append(["mean over objects", *map(self.figures.get, names)])
+        rows.append(["mean over objects", *map(self.metrics.get, names)])
         return tabulate(rows, ["sequence", *names], floatfmt=".1f", tablefmt="pipe")
 
 
@@ -66,7 +65,7 @@ def score_masks(dataset: str, masks: FilePath, sequences: Sequence[str] = ()) ->
         require_results(masks, name, frames)
     objects: list[dict[str, float]] = []
     counts = PixelCounts(np.zeros(2, int), np.zeros(2, int))
-    figures = {}
+    metrics = {}
     for name, frames in progress(chosen.items(), desc="J and F", leave=False):
         if not frames:
             logger.warning(f"{name} has no annotated frame to measure but first and last")
@@ -74,8 +73,8 @@ def score_masks(dataset: str, masks: FilePath, sequences: Sequence[str] = ()) ->
         found, pixels = _score_sequence(Path(masks, name), known[name][0], frames)
         objects += found
         counts = counts.plus(pixels)
-        figures[name] = _figures(found, pixels)
-    return Scores(_figures(objects, counts), figures)
+        metrics[name] = _metrics(found, pixels)
+    return Scores(_metrics(objects, counts), metrics)
 
 
 def frames_by_sequence(dataset: str) -> dict[str, list[Record]]:
@@ -94,7 +93,7 @@ def _measured(frames: Sequence[Record]) -> list[Record]:
 def _score_sequence(
     folder: Path, first: Record, frames: Sequence[Record]
 ) -> tuple[list[dict[str, float]], PixelCounts]:
-    """The figures of each object of a sequence, and pixels of all of them."""
+    """The metrics of each object of a sequence, and pixels of all of them."""
     alone = first["object_id"] is None
     count = 1 if alone else int(_annotated(first).max())
     values: list[list[tuple[float, float]]] = [[] for _ in range(count)]
@@ -123,14 +122,14 @@ def _annotated(frame: Record) -> NDArray[np.uint8]:
 
 
 def _summaries(measured: Sequence[tuple[float, float]]) -> dict[str, float]:
-    figures = [value for measure in zip(*measured, strict=True) for value in summary(measure)]
-    return dict(zip(FIGURES, figures, strict=True))
+    metrics = [value for measure in zip(*measured, strict=True) for value in summary(measure)]
+    return dict(zip(METRICS, metrics, strict=True))
 
 
-def _figures(objects: Sequence[Mapping[str, float]], pixels: PixelCounts) -> dict[str, float]:
+def _metrics(objects: Sequence[Mapping[str, float]], pixels: PixelCounts) -> dict[str, float]:
     """Means over objects, J&F, and the mean pixel IoU, in percent."""
     means = {
         name: 100 * sum(found[name] for found in objects) / len(objects) if objects else math.nan
-        for name in FIGURES
+        for name in METRICS
     }
     return {**means, "J&F": (means["J"] + means["F"]) / 2, "mIoU": 100 * pixels.mean_iou()}

@@ -72,7 +72,7 @@ class Conversion:
             lines += [
                 f"missing: {', '.join(map(str, self.missing[:MAX_NAMES]))}"
                 + (f" and {more} more" if more > 0 else ""),
-                "note: figures on a part of CamVid do not compare with figures on the whole",
+                "note: results on a part of CamVid do not compare with results on the whole",
             ]
         return "\n".join(lines)
 

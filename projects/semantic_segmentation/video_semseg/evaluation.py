@@ -13,10 +13,8 @@ from videogcrf_det.data.images import read_label_map
 from videogcrf_det.data.mappers import named_if_unreadable
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.frames import evaluated_frames
-from videogcrf_det.evaluation.record import Evaluation
+from videogcrf_det.evaluation.record import Evaluation, Metrics
 from videogcrf_det.segmentation import check_labels
-
-Figures = dict[str, Any]
 
 
 class VideoSemSegEvaluator(SemSegEvaluator):
@@ -64,8 +62,8 @@ class VideoSemSegEvaluator(SemSegEvaluator):
         self._conf_matrix += counts.reshape(self._conf_matrix.shape)
         self._predictions.extend(self.encode_json_sem_seg(found, record["file_name"]))
 
-    def evaluate(self) -> Figures:
-        """The figures of detectron2, in percent, and mIoU by sequence; empty but in the main
+    def evaluate(self) -> Metrics:
+        """The metrics of detectron2, in percent, and mIoU by sequence; empty but in the main
         process."""
         parts = comm.gather(self.of_sequences, dst=0)
         results = super().evaluate()
@@ -81,8 +79,8 @@ class VideoSemSegEvaluator(SemSegEvaluator):
         self._logger.info("Per class:\n" + table)
         return results
 
-    def write(self, results: Figures) -> None:
-        """Write ``evaluation.json``: figures by task and name, as a whole and by sequence."""
+    def write(self, results: Metrics) -> None:
+        """Write ``evaluation.json``: metrics by task and name, as a whole and by sequence."""
         if self._output_dir is not None:
             Evaluation(self._dataset_name, results, self.sequences).write(self._output_dir)
 

@@ -43,7 +43,7 @@ def evaluated(videos, own_root, found, folder=None, **options):
     return results
 
 
-def test_figures_are_means_over_frames(videos, own_root, tmp_path):
+def test_metrics_are_means_over_frames(videos, own_root, tmp_path):
     records = own_videos(own_root)
     found = predictions(records)
     results = evaluated(videos, own_root, found, tmp_path)

@@ -1,4 +1,4 @@
-"""Figures of depth against loops over pixels, and against what is known without computing."""
+"""Metrics of depth against loops over pixels, and against what is known without computing."""
 
 import math
 

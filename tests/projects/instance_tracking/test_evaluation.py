@@ -20,7 +20,7 @@ SHARED = Path(os.getenv("VIDEOGCRF_SHARED_DATA", "../shared/data"))
 
 
 def evaluate(name, folder, predict):
-    """Figures for predictions ``predict(record) -> (H, W)`` of the foreground's probability."""
+    """Metrics for predictions ``predict(record) -> (H, W)`` of the foreground's probability."""
     evaluator = TrackingEvaluator(name, str(folder))
     evaluator.reset()
     for video in load_videos(name):
@@ -40,13 +40,13 @@ def truth(record):
 
 @pytest.mark.parametrize("year", ["2016", "2017"])
 def test_perfect_predictions(register, tmp_path, year):
-    figures, evaluator = evaluate(register(year), tmp_path / "out", truth)
+    metrics, evaluator = evaluate(register(year), tmp_path / "out", truth)
     for name in ("J", "J-recall", "F", "F-recall", "J&F", "mIoU"):
-        assert figures[name] == pytest.approx(100)
+        assert metrics[name] == pytest.approx(100)
     for name in ("J-decay", "F-decay"):
-        assert figures[name] == pytest.approx(0)
+        assert metrics[name] == pytest.approx(0)
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert content["results"]["tracking"] == figures
+    assert content["results"]["tracking"] == metrics
     assert content["sequences"].keys() == evaluator.sequences.keys()
 
 
@@ -57,8 +57,8 @@ def test_first_and_last_frame_do_not_count(register, tmp_path):
     name = register("2016")
     records = DatasetCatalog.get(name)
     last = {r["sequence"]: r["frame_id"] for r in records}
-    figures, _ = evaluate(name, tmp_path, lambda r: predict({**r, "last": last[r["sequence"]]}))
-    assert figures["J"] == pytest.approx(100)
+    metrics, _ = evaluate(name, tmp_path, lambda r: predict({**r, "last": last[r["sequence"]]}))
+    assert metrics["J"] == pytest.approx(100)
     first = records[0]
     given = read_ids(tmp_path / "masks" / first["sequence"] / "00000.png")
     assert np.array_equal(given == 1, truth(first) == 1), "the given mask is the result there"
@@ -70,14 +70,14 @@ def test_one_lost_frame(register, tmp_path):
     def predict(record):
         return truth(record) * (record["image_id"] != "roll/00003")
 
-    figures, evaluator = evaluate(register("2016"), tmp_path, predict)
+    metrics, evaluator = evaluate(register("2016"), tmp_path, predict)
     assert evaluator.sequences["roll"]["tracking"]["J"] == pytest.approx(75)
     assert evaluator.sequences["roll"]["tracking"]["J-recall"] == pytest.approx(75)
     # quarters of frames 1, 2, 3, 4: the first is 1 and 2, the last 3 (lost) and 4
     assert evaluator.sequences["roll"]["tracking"]["J-decay"] == pytest.approx(50)
-    assert figures["J"] == pytest.approx((75 + 100) / 2)
-    assert figures["F"] == pytest.approx((75 + 100) / 2)
-    assert 50 < figures["mIoU"] < 100
+    assert metrics["J"] == pytest.approx((75 + 100) / 2)
+    assert metrics["F"] == pytest.approx((75 + 100) / 2)
+    assert 50 < metrics["mIoU"] < 100
 
 
 def test_objects_are_merged_by_score(register, tmp_path):
@@ -87,8 +87,8 @@ def test_objects_are_merged_by_score(register, tmp_path):
         both = object_ids(record["frame_id"], 2) > 0
         return np.where(truth(record) == 1, 0.9, np.where(both, 0.7, 0.2))
 
-    figures, _ = evaluate(register("2017"), tmp_path, predict)
-    assert figures["J"] == pytest.approx(100)
+    metrics, _ = evaluate(register("2017"), tmp_path, predict)
+    assert metrics["J"] == pytest.approx(100)
     for number in range(6):
         ids = read_ids(tmp_path / "masks" / "pair" / f"{number:05d}.png")
         assert np.array_equal(ids, object_ids(number, 2))
@@ -99,7 +99,7 @@ def test_measures_are_those_of_the_merged_masks(register, tmp_path):
         return np.roll(truth(record), 3, axis=1) * 0.8
 
     name = register("2017")
-    figures, _ = evaluate(name, tmp_path, predict)
+    metrics, _ = evaluate(name, tmp_path, predict)
     values = {"J": [], "F": []}
     for record in DatasetCatalog.get(name):
         if 0 < record["frame_id"] < 5:
@@ -108,8 +108,8 @@ def test_measures_are_those_of_the_merged_masks(register, tmp_path):
             values["J"].append(region_similarity(*masks))
             values["F"].append(contour_accuracy(*masks))
     for measure, found in values.items():
-        assert figures[measure] == pytest.approx(100 * np.mean(found))
-        assert 0 < figures[measure] < 100
+        assert metrics[measure] == pytest.approx(100 * np.mean(found))
+        assert 0 < metrics[measure] < 100
 
 
 def test_scores_can_be_read_as_unaries(register, tmp_path):
@@ -120,7 +120,7 @@ def test_scores_can_be_read_as_unaries(register, tmp_path):
         assert np.allclose(found, truth(record) * 0.6 + 0.1, atol=1e-4)
 
 
-def test_figures_of_sequences_reach_the_log(register, tmp_path, caplog):
+def test_metrics_of_sequences_reach_the_log(register, tmp_path, caplog):
     """By a logger that detectron2's handlers hear, with recall and decay."""
     with caplog.at_level("INFO"):
         evaluate(register("2016"), tmp_path, truth)
@@ -136,8 +136,8 @@ def test_frames_without_annotation(root, register, tmp_path, caplog):
     def predict(record):
         return truth(record) if "mask_file" in record else np.zeros((48, 64))
 
-    figures, evaluator = evaluate(register("2016"), tmp_path, predict)
-    assert figures["J"] == pytest.approx(100)
+    metrics, evaluator = evaluate(register("2016"), tmp_path, predict)
+    assert metrics["J"] == pytest.approx(100)
     assert list(evaluator.sequences) == ["roll"]
     assert "spin has no annotated frame to measure" in caplog.text
     assert (tmp_path / "masks/spin/00004.png").is_file()
@@ -191,9 +191,9 @@ def test_real_masks(root, register, tmp_path, year, folder, sequence):
         real = SHARED / folder / kind / "240p" / sequence
         (root / kind / "240p" / sequence).symlink_to(real.absolute())
     write_list(root, year, "val", [sequence])
-    figures, _ = evaluate(register(year), tmp_path / "out", truth)
-    assert [figures[k] for k in ("J", "F", "mIoU")] == pytest.approx([100] * 3)
-    assert [figures[k] for k in ("J-decay", "F-decay")] == pytest.approx([0, 0])
+    metrics, _ = evaluate(register(year), tmp_path / "out", truth)
+    assert [metrics[k] for k in ("J", "F", "mIoU")] == pytest.approx([100] * 3)
+    assert [metrics[k] for k in ("J-decay", "F-decay")] == pytest.approx([0, 0])
     written = sorted((tmp_path / "out/masks" / sequence).iterdir())
     for path in written:
         expected = read_ids(root / "Annotations/240p" / sequence / path.name)

@@ -1,4 +1,4 @@
-"""A folder of masks, any method's, against figures by hand."""
+"""A folder of masks, any method's, against metrics by hand."""
 
 import json
 
@@ -41,15 +41,15 @@ def by_hand(root, masks, name, keys, frames):
 def test_2017(root, register, masks):
     scores = score_masks(register("2017"), masks)
     j, f = np.array(by_hand(root, masks, "pair", [1, 2], range(1, 5)))
-    figures = scores.figures
-    assert figures["J"] == pytest.approx(100 * j.mean())
-    assert figures["F"] == pytest.approx(100 * f.mean())
-    assert figures["J&F"] == pytest.approx(50 * (j.mean() + f.mean()))
-    assert figures["J-recall"] == pytest.approx(75), "one of four frames is lost"
+    metrics = scores.metrics
+    assert metrics["J"] == pytest.approx(100 * j.mean())
+    assert metrics["F"] == pytest.approx(100 * f.mean())
+    assert metrics["J&F"] == pytest.approx(50 * (j.mean() + f.mean()))
+    assert metrics["J-recall"] == pytest.approx(75), "one of four frames is lost"
     # quarters of four frames: the first is frames 0 and 1, the last 2 (lost) and 3
     decay = j[:, :2].mean(1) - j[:, 2:].mean(1)
-    assert figures["J-decay"] == pytest.approx(100 * decay.mean())
-    assert scores.sequences == {"pair": figures}
+    assert metrics["J-decay"] == pytest.approx(100 * decay.mean())
+    assert scores.sequences == {"pair": metrics}
 
 
 @pytest.mark.parametrize("value", [1, 255])
@@ -58,9 +58,9 @@ def test_2016_takes_any_value_on_the_object(register, masks, value):
         Image.fromarray((read_ids(path) > 0).astype(np.uint8) * value).save(path)
     scores = score_masks(register("2016"), masks)
     assert set(scores.sequences) == {"roll", "spin"}
-    assert 50 < scores.figures["J"] < 90
+    assert 50 < scores.metrics["J"] < 90
     mean = np.mean([found["J"] for found in scores.sequences.values()])
-    assert scores.figures["J"] == pytest.approx(mean)
+    assert scores.metrics["J"] == pytest.approx(mean)
 
 
 def test_ids_that_the_first_mask_leaves_out(root, register, masks):
@@ -69,17 +69,17 @@ def test_ids_that_the_first_mask_leaves_out(root, register, masks):
         for path in folder.iterdir():
             ids = read_ids(path)
             write_ids(path, np.where(ids == 2, 3, ids).astype(np.uint8))
-    figures = score_masks(register("2017"), masks).figures
+    metrics = score_masks(register("2017"), masks).metrics
     j, f = by_hand(root, masks, "pair", [1, 3], range(1, 5))
-    assert figures["J"] == pytest.approx(100 * (np.mean(j) * 2 + 1) / 3)
-    assert figures["F"] == pytest.approx(100 * (np.mean(f) * 2 + 1) / 3)
+    assert metrics["J"] == pytest.approx(100 * (np.mean(j) * 2 + 1) / 3)
+    assert metrics["F"] == pytest.approx(100 * (np.mean(f) * 2 + 1) / 3)
 
 
 def test_an_object_that_is_not_found_counts_0(root, register, masks):
     for path in (masks / "pair").iterdir():
         write_ids(path, read_ids(path) % 2)
     j, _ = by_hand(root, masks, "pair", [1], range(1, 5))
-    assert score_masks(register("2017"), masks).figures["J"] == pytest.approx(50 * np.mean(j))
+    assert score_masks(register("2017"), masks).metrics["J"] == pytest.approx(50 * np.mean(j))
 
 
 def test_a_sequence_alone(register, masks):
@@ -108,13 +108,13 @@ def test_unknown_sequences(register, masks):
         score_masks(register("2017"), masks, ["bear"])
 
 
-def test_the_table_has_all_figures(register, masks, caplog):
+def test_the_table_has_all_metrics(register, masks, caplog):
     scores = score_masks(register("2016"), masks)
     lines = scores.table().splitlines()
     assert [word.strip() for word in lines[0].split("|")][1:-1] == [
         *["sequence", "J", "J-recall", "J-decay", "F", "F-recall", "F-decay", "J&F", "mIoU"]
     ]
-    assert f"{scores.figures['J&F']:.1f}" in lines[-1]
+    assert f"{scores.metrics['J&F']:.1f}" in lines[-1]
     assert len(lines) == 5
 
 

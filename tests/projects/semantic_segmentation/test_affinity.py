@@ -66,7 +66,7 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
 
 @pytest.fixture
 def described(make_cfg, room):
-    """The model, the clip, and the figure's grid and table."""
+    """The model, the clip, and the plot's grid and table."""
 
     def describe_point(point=None, label=None, source=None, opts=(), frame=4):
         cfg = make_cfg(*opts)
@@ -86,7 +86,7 @@ def titles(grid):
     return [row.title for row in grid.rows]
 
 
-def test_figure(described):
+def test_plot(described):
     model, clip, inputs, grid, table = described(point=(30, 30))
     assert titles(grid) == [
         *["Input", "Ground truth", "Spatial coupling", "Temporal coupling", "Influence"],

@@ -1,4 +1,4 @@
-"""Mean IoU against figures worked out by hand, and the file that has them."""
+"""Mean IoU against metrics worked out by hand, and the file that has them."""
 
 import json
 from pathlib import Path
@@ -40,8 +40,8 @@ def perfect():
 
 
 def test_perfect_labels(room):
-    figures, sequences = evaluate(room, perfect())
-    assert figures["mIoU"] == pytest.approx(100)
+    metrics, sequences = evaluate(room, perfect())
+    assert metrics["mIoU"] == pytest.approx(100)
     assert [s["sem_seg"]["mIoU"] for s in sequences.values()] == pytest.approx([100, 100])
 
 
@@ -63,11 +63,11 @@ def test_by_hand(room):
         "box": 100 * (boxes - lost) / boxes,
         "ball": 100 * balls / (balls + lost),
     }
-    figures, sequences = evaluate(room, predictions)
-    assert {name: figures[f"IoU-{name}"] for name in iou} == pytest.approx(iou)
-    assert figures["mIoU"] == pytest.approx(sum(iou.values()) / 3)
+    metrics, sequences = evaluate(room, predictions)
+    assert {name: metrics[f"IoU-{name}"] for name in iou} == pytest.approx(iou)
+    assert metrics["mIoU"] == pytest.approx(sum(iou.values()) / 3)
     assert sequences["a"]["sem_seg"]["mIoU"] == pytest.approx(100)
-    assert sequences["b"]["sem_seg"]["mIoU"] < figures["mIoU"]
+    assert sequences["b"]["sem_seg"]["mIoU"] < metrics["mIoU"]
 
 
 def test_labels_that_no_frame_shows_are_left_out():
@@ -80,10 +80,10 @@ def test_labels_that_no_frame_shows_are_left_out():
 def test_the_file(room, tmp_path):
     predictions = perfect()
     predictions[0][:] = 0
-    figures, sequences = evaluate(room, predictions, tmp_path)
+    metrics, sequences = evaluate(room, predictions, tmp_path)
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["dataset"] == room
-    assert content["results"]["sem_seg"] == pytest.approx(figures)
+    assert content["results"]["sem_seg"] == pytest.approx(metrics)
     assert content["sequences"] == sequences
     assert content["versions"]["PyTorch"] == torch.__version__
 

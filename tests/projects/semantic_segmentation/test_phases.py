@@ -91,10 +91,10 @@ def evaluation(folder, phase):
 
 @pytest.mark.slow
 def test_drawn_frames_are_segmented(trained):
-    figures = {phase: evaluation(trained[0], phase) for phase in PHASES}
-    assert all(found["sem_seg"]["mIoU"] > 90 for found in figures.values())
-    assert "pairwise" not in figures["unary"]
-    learned = figures["pairwise"]["pairwise"]
+    metrics = {phase: evaluation(trained[0], phase) for phase in PHASES}
+    assert all(found["sem_seg"]["mIoU"] > 90 for found in metrics.values())
+    assert "pairwise" not in metrics["unary"]
+    learned = metrics["pairwise"]["pairwise"]
     assert learned["chance"] == pytest.approx(100 / 121)
     assert min(learned["spatial_accuracy"], learned["temporal_accuracy"]) > 50
 
@@ -121,18 +121,18 @@ def test_every_phase_logs_once_and_to_its_own_folder(trained):
 
 
 @pytest.mark.slow
-def test_finished_phases_are_left_out_and_missing_figures_made_up_for(trained):
+def test_finished_phases_are_left_out_and_missing_metrics_made_up_for(trained):
     folder, words, variables, _ = trained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     results = folder / "pairwise/inference/camvid_val/evaluation.json"
-    figures = json.loads(results.read_text())
+    metrics = json.loads(results.read_text())
     results.unlink()
     code, out, err = run(words, variables)
     assert code == 0, err
     assert "Starting training" not in out
     for phase in ("unary", "joint"):
         assert f"phase {phase} is done: its results are in {folder / phase}" in out
-    assert json.loads(results.read_text())["results"] == figures["results"]
+    assert json.loads(results.read_text())["results"] == metrics["results"]
     for phase in ("unary", "joint"):
         model = folder / phase / "inference/camvid_val/evaluation.json"
         assert model.stat().st_mtime_ns == before[model]

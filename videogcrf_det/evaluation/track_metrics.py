@@ -1,4 +1,4 @@
-"""The figures of whole tracks, over all videos and for each."""
+"""The metrics of whole tracks, over all videos and for each."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pycocotools.coco import COCO
 
-from videogcrf_det.evaluation.tracking import tracking_figures
+from videogcrf_det.evaluation.tracking import tracking_metrics
 from videogcrf_det.evaluation.tracks import (
     Results,
     VideoFrames,
@@ -20,23 +20,23 @@ from videogcrf_det.evaluation.ytvis import track_precision, ytvis_results
 FILE = "ytvis_results.json"
 TASKS = ("ytvis", "tracking")
 
-Figures = dict[str, dict[str, float | None]]  # by task
+Metrics = dict[str, dict[str, float | None]]  # by task
 
 
-class TrackFigures(NamedTuple):
-    """Figures of tracks; empty where the annotations have no identities."""
+class TrackMetrics(NamedTuple):
+    """Metrics of tracks; empty where the annotations have no identities."""
 
-    results: Figures
-    sequences: dict[str, Figures]  # by name
+    results: Metrics
+    sequences: dict[str, Metrics]  # by name
 
 
-def track_figures(
+def track_metrics(
     sequences: Mapping[str, Sequence[VideoFrames]],
     truth: COCO,
     results: Results,
     least_score: float,
     folder: Path | None,
-) -> TrackFigures:
+) -> TrackMetrics:
     """The AP of YouTube-VIS, and how well identities are kept.
 
     Args:
@@ -52,19 +52,19 @@ def track_figures(
         text = json.dumps(ytvis_results(videos, found))
         Path(folder, FILE).write_text(text, encoding="utf-8")
     if not has_identities(truth, videos):
-        return TrackFigures({}, {})
+        return TrackMetrics({}, {})
     annotated = [annotated_tracks(video, truth) for video in videos]
     sure = [found_tracks(video, results, least_score) for video in videos]
     categories = truth.dataset["categories"]
 
-    def figures(part: slice) -> Figures:
+    def metrics(part: slice) -> Metrics:
         return {
             "ytvis": track_precision(videos[part], annotated[part], found[part], categories),
-            "tracking": tracking_figures(annotated[part], sure[part]),
+            "tracking": tracking_metrics(annotated[part], sure[part]),
         }
 
     by_sequence, first = {}, 0
     for name, group in sequences.items():
-        by_sequence[name] = figures(slice(first, first + len(group)))
+        by_sequence[name] = metrics(slice(first, first + len(group)))
         first += len(group)
-    return TrackFigures(figures(slice(None)), by_sequence)
+    return TrackMetrics(metrics(slice(None)), by_sequence)

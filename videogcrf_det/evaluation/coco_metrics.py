@@ -1,4 +1,4 @@
-"""Figures that an evaluation of pycocotools holds beside those that it prints."""
+"""Metrics that an evaluation of pycocotools holds beside those that it prints."""
 
 import contextlib
 import copy
