@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from benchmarks import baselines
 from benchmarks.systems import System, make_system
 from benchmarks.timing import Candidate, Lap, Times, take_turns
-from videogcrf_det.gcrf import Embeddings, ProductField, conjugate_gradient, gcrf_inference
+from videogcrf_det.gcrf import ProductField, conjugate_gradient, gcrf_inference
 
 Row = dict[str, Any]
 
@@ -230,11 +231,7 @@ def windows(options: Options) -> Iterable[Row]:
         with torch.no_grad():
             embedded = crf.embed(features, valid)
             parts = [
-                (
-                    unary[i : i + 1],
-                    Embeddings(*(e if e is None else e[i : i + 1] for e in embedded)),
-                )
-                for i in range(video)
+                (unary[i : i + 1], embedded.map(itemgetter(slice(i, i + 1)))) for i in range(video)
             ]
             times = options.time({str(s): partial(run, step=s) for s in (frames, 1)})
         columns = 1 if labels else channels

@@ -1,6 +1,5 @@
 """Predictions on any video, frame by frame."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch import nn
 
 from videogcrf_det.engine import load_model, load_video_model
 from videogcrf_det.errors import InputError
+from videogcrf_det.streams import in_step
 from videogcrf_det.tracking import MaskTracker, Tracker, identify
 
 
@@ -66,16 +66,16 @@ class FramePredictor:
         self, frames: Iterable[NDArray[np.uint8]], infer: Callable[[Iterator[Any]], Iterator[Any]]
     ) -> Iterator[tuple[NDArray[np.uint8], Any]]:
         """Each frame with what ``infer`` makes of it, which may read some frames ahead."""
-        waiting: deque[NDArray[np.uint8]] = deque()
 
-        def inputs() -> Iterator[dict[str, Any]]:
-            for number, frame in enumerate(frames):
-                check_frame(frame, number)
-                waiting.append(frame)
-                yield model_input(self.cfg, frame)
+        def made(numbered: Iterator[tuple[int, NDArray[np.uint8]]]) -> Iterator[Any]:
+            return infer(self._input(*each) for each in numbered)
 
-        for output in infer(inputs()):
-            yield waiting.popleft(), output
+        for (_, frame), (output,) in in_step(enumerate(frames), [made]):
+            yield frame, output
+
+    def _input(self, number: int, frame: NDArray[np.uint8]) -> dict[str, Any]:
+        check_frame(frame, number)
+        return model_input(self.cfg, frame)
 
 
 class VideoPredictor(FramePredictor):

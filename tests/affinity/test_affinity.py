@@ -95,8 +95,8 @@ def test_couplings_are_those_of_the_inference(options):
         weights = weights * np.exp(-abs(frames[:, None] - frames) / options["distance_decay"])
     if options.get("self_coupling") != "zero":
         weights += max(0, -np.linalg.eigvalsh(weights)[0]) * np.eye(3)
-    embeddings = backbone.embeddings(features, images.image_sizes)["patches"]
-    flat = [maps if maps is None else maps.flatten(2)[None] for maps in embeddings[:2]]
+    embeddings = backbone.terms("patches", features, images.image_sizes).embeddings
+    flat = [part if part is None else part[None] for part in embeddings[:2]]
     matrix = reference_matrix(*flat, weights, lam)[0]
     inverse = np.linalg.inv(matrix)
 
@@ -148,7 +148,8 @@ def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
 def test_couplings_of_averages():
     backbone = random_backbone(**AVERAGE)
     images = random_images()
-    maps = backbone.embeddings(backbone.bottom_up(images.tensor), images.image_sizes)["patches"]
+    terms = backbone.terms("patches", backbone.bottom_up(images.tensor), images.image_sizes)
+    maps = terms.embeddings.map(lambda part: part.unflatten(2, (4, 7)))
     temporal = maps[1].numpy()
     affinity = point_affinity(backbone, images, "patches", 1, (1, 2))
     assert affinity.spatial is None

@@ -12,7 +12,7 @@ from videogcrf_det.evaluation.restoration import (
     measure_restoration,
     restoration_table,
 )
-from videogcrf_det.gcrf import ProductField
+from videogcrf_det.gcrf import Embeddings, ProductField
 from videogcrf_det.steady.detector import Detector
 
 
@@ -36,7 +36,7 @@ def test_eigenvalues_are_those_of_the_dense_couplings(dims, neighbourhood):
                 product = parts[1][v].flatten(1).double().T @ parts[1][u].flatten(1).double()
                 dense[v, :, u] += weights[v, u] * product
     values = torch.linalg.eigvalsh(dense.flatten(2).flatten(0, 1)) / 0.3
-    largest, damped = _spectrum(field, [*parts, None])
+    largest, damped = _spectrum(field, Embeddings(*parts).map(lambda part: part.flatten(2)))
     assert largest == pytest.approx(float(values.max()), rel=1e-6)
     assert damped == int((values >= 1 / 9).sum())
 

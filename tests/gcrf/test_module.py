@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from videogcrf_det.gcrf import Embeddings, VideoGCRF, gcrf_inference, weighted_average
+from videogcrf_det.gcrf import Embeddings, Terms, VideoGCRF, gcrf_inference, weighted_average
 from videogcrf_det.gcrf.blocks import from_blocks, to_blocks
 
 from .reference import Problem, reference_coupling, reference_solve
@@ -752,3 +752,23 @@ def test_gradients_through_the_layer_equal_finite_differences(layout, pairwise, 
         return module(features, [2, 1], **dict(zip(unary, others, strict=True)))
 
     assert torch.autograd.gradcheck(run, (features, *others))
+
+
+@pytest.mark.parametrize("fusion", ["residual", "replace"])
+def test_terms_of_frames_make_those_of_their_clip(fusion):
+    torch.manual_seed(0)
+    layer = VideoGCRF.build(3, spatial_dim=0, temporal_dim=4, fusion=fusion).requires_grad_(False)
+    if fusion == "residual":
+        torch.nn.init.normal_(layer.output.weight)
+    features, sizes = torch.randn(3, 3, 4, 5), [(4, 5), (3, 5), (4, 2)]
+    frames = [
+        layer.terms(features[i : i + 1], valid_sizes=sizes[i : i + 1]) for i in range(len(sizes))
+    ]
+    joined = Terms.cat(frames)
+    assert joined.embeddings.spatial is None
+    expected = layer(features, valid_sizes=sizes)
+    found = layer.fuse(joined, layer.field.infer(features, joined.embeddings, [3]))
+    torch.testing.assert_close(found, expected)
+    streamed = list(layer.infer_video(zip("abc", frames, strict=True), 3))
+    assert [name for name, _ in streamed] == ["a", "b", "c"]
+    torch.testing.assert_close(torch.cat([x for _, x in streamed]), expected, rtol=1e-4, atol=1e-4)

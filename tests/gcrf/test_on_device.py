@@ -130,7 +130,7 @@ def test_windows(device):
         for i in range(5)
     ]
     with torch.no_grad():
-        found = [x.view(20, 3, 4) for x in field.infer_video(frames, 3)]
+        found = [x.view(20, 3, 4) for _, x in field.infer_video(frames, 3)]
     close(found, list(total / count), 1e-5)
 
 

@@ -1,5 +1,7 @@
 """Windows that share their work, against dense solves of each window, averaged by hand."""
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_equals_dense_solves_of_windows(options, kind, count, step):
     if field.temporal is None:
         coupling = torch.zeros_like(coupling)
     with torch.no_grad():
-        found = list(field.infer_video(frames, 4, step))
+        found = [x for _, x in field.infer_video(frames, 4, step)]
     lam = float(field.lam.detach())
     close(found, averaged(frames, 4, step, coupling, lam, bool(field.num_labels)))
 
@@ -113,7 +115,7 @@ def test_hard_systems_are_solved_in_double(strength):
     frames = video(5, channels=20, spatial=20, temporal=20, strength=strength)
     coupling = torch.from_numpy(reference_coupling(3, "fc", "psd"))
     with torch.no_grad():
-        found = list(field.infer_video(frames, 3))
+        found = [x for _, x in field.infer_video(frames, 3)]
     expected = averaged(frames, 3, 1, coupling, float(field.lam.detach()))
     for a, b in zip(found, expected, strict=True):
         assert (a.view_as(b) - b).norm() < 1e-5 * b.norm()
@@ -142,11 +144,8 @@ def test_other_fields_average_what_they_infer(name, options):
     with torch.no_grad():
         maps = torch.randn(5, 3, 4, 6)
         embedded = field.embed(maps, torch.ones(5, 1, 4, 6))
-        frames = [
-            (maps[i : i + 1], Embeddings(*(e if e is None else e[i : i + 1] for e in embedded)))
-            for i in range(5)
-        ]
-        found = list(field.infer_video(frames, 3))
+        frames = [(maps[i : i + 1], embedded.map(itemgetter(slice(i, i + 1)))) for i in range(5)]
+        found = [x for _, x in field.infer_video(frames, 3)]
         total, count = torch.zeros_like(maps), torch.zeros(5, 1, 1, 1)
         for window in (slice(0, 3), slice(1, 4), slice(2, 5)):
             part = Embeddings(*(e if e is None else e[window] for e in embedded))
@@ -158,14 +157,14 @@ def test_other_fields_average_what_they_infer(name, options):
 def test_a_window_waits_for_a_gpu_once():
     field = ProductField(3)
     frames = video(6, channels=20)
-    expected = [x.detach().double() for x in field.infer_video(frames, 4)]
+    expected = [x.detach().double() for _, x in field.infer_video(frames, 4)]
     given = [
         (GPUTensor(unary), Embeddings(*(GPUTensor(e) for e in embeddings[:2])))
         for unary, embeddings in frames
     ]
     field.log_lam = GPUTensor(field.log_lam)
     with simulated_gpu() as waits, torch.no_grad():
-        found = list(field.infer_video(given, 4))
+        found = [x for _, x in field.infer_video(given, 4)]
         assert len(waits) == 3, waits
     close([x.values for x in found], expected)
 

@@ -101,8 +101,8 @@ def test_whole_video_inference_is_the_average_over_windows(
             part = {name: value[window] for name, value in features.items()}
             total[window] += model.backbone.couple(part, [3], images.image_sizes[window])["p3"]
             count[window] += 1
-        described = map(model._frame_features, frames)
-        streamed = [item.features["p3"] for item in model._coupled(described)]
+        seen = ((frame, model.preprocess_image([frame])) for frame in frames)
+        streamed = [found["p3"] for _, found in model.backbone.infer_video(seen, 3)]
     expected = total / count
     torch.testing.assert_close(torch.cat(streamed), expected, rtol=tolerance, atol=tolerance)
     assert (expected - features["p3"]).abs().max() > 0.1

@@ -11,7 +11,7 @@ from detectron2.structures import ImageList
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videogcrf_det.gcrf import Embeddings, RandomField, VideoGCRF
+from videogcrf_det.gcrf import RandomField, Terms
 from videogcrf_det.modeling import VideoGCRFBackbone
 
 Map = NDArray[np.floating]
@@ -27,7 +27,7 @@ class Couplings(NamedTuple):
 
     spatial: Map | None  # (V, h, w), A_v' A_v in frame v, else 0; None without spatial terms
     temporal: Map | None  # (V, h, w), W[v, u] T_v' T_u; None without temporal terms
-    influence: Map  # (V, h, w): what the difference b - smoothed of the cell is made of
+    influence: Map  # (V, h, w): what the difference b - inferred of the cell is made of
 
 
 class PointAffinity(NamedTuple):
@@ -37,7 +37,7 @@ class PointAffinity(NamedTuple):
     temporal: Map | None
     influence: Map
     unary: Map  # (V, h, w), norm of the features b over their channels
-    inferred: Map  # (V, h, w), norm of the smoothed features
+    inferred: Map  # (V, h, w), norm of the inferred features
     change: Map  # (V, h, w), norm of output - b, in percent of that of b
     trust: Map | None  # (V, h, w), logarithm of the confidence; None where all is trusted
 
@@ -45,8 +45,7 @@ class PointAffinity(NamedTuple):
 @torch.no_grad()
 def cell_couplings(
     field: RandomField,
-    embeddings: Embeddings,
-    size: tuple[int, int],
+    terms: Terms,
     reference: int,
     cell: tuple[int, int],
     label: int = 0,
@@ -55,14 +54,13 @@ def cell_couplings(
 
     Args:
         field: in evaluation mode.
-        embeddings: as it embeds features, N = L h w; L is 1 unless it is over labels.
-        size: h and w.
+        terms: of the V frames.
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
         label: the one whose couplings with itself are shown.
     """
-    spatial, temporal, confidence = embeddings
-    (frames,) = {len(values) for values in (spatial, temporal) if values is not None}
+    spatial, temporal, confidence = terms.embeddings
+    frames, size = len(terms.unary), terms.unary.shape[2:]
     weights = field.coupling(frames)[reference]
     labels = field.num_labels or 1
 
@@ -75,11 +73,11 @@ def cell_couplings(
 
     unit = torch.zeros(frames, labels, *size, device=field.log_lam.device)
     unit[reference, label, cell[0], cell[1]] = 1
-    smoothed = field.infer(unit, embeddings, [frames])  # what the cell gives to all others
+    inferred = field.infer(unit, terms.embeddings, [frames])  # what the cell gives to all others
     if confidence is not None:  # and takes from them: H^-1 is symmetric, what it multiplies is not
         trust = confidence.view_as(unit)
-        smoothed = smoothed * trust / trust[reference, label, cell[0], cell[1]]
-    influence = unit - smoothed
+        inferred = inferred * trust / trust[reference, label, cell[0], cell[1]]
+    influence = unit - inferred
     across = products(temporal, weights)
     if across is not None and field.block_size:
         blocks = [np.arange(length) // field.block_size for length in size]
@@ -108,24 +106,20 @@ def point_affinity(
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
     """
-    layer = backbone.gcrf[feature]
-    assert isinstance(layer, VideoGCRF)
-    features = backbone.bottom_up(images.tensor)
-    maps = backbone.embeddings(features, images.image_sizes)[feature]
-    embeddings = Embeddings(*(None if each is None else each.flatten(2) for each in maps))
-    unary = features[feature]
-    size = (unary.shape[2], unary.shape[3])
-    couplings = cell_couplings(layer.field, embeddings, size, reference, cell)
+    layer = backbone.layer(feature)
+    terms = backbone.terms(feature, backbone.bottom_up(images.tensor), images.image_sizes)
+    unary, embeddings, _ = terms
+    couplings = cell_couplings(layer.field, terms, reference, cell)
     inferred = layer.field.infer(unary, embeddings, [len(unary)])
     norm = unary.norm(dim=1)
-    sizes = backbone.cells(feature, images.image_sizes)
-    change = (layer.fuse(unary, inferred, sizes) - unary).norm(dim=1)
+    change = (layer.fuse(terms, inferred) - unary).norm(dim=1)
+    trust = embeddings.confidence
     return PointAffinity(
         *couplings,
         _numpy(norm),
         _numpy(inferred.norm(dim=1)),
         _numpy(100 * change / norm.clamp(min=torch.finfo(norm.dtype).tiny)),
-        None if maps[2] is None else _numpy(maps[2][:, 0].clamp(min=1e-3).log()),
+        None if trust is None else _numpy(trust.clamp(min=1e-3).log().view_as(norm)),
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from videogcrf_det.data.clips import load_videos
 from videogcrf_det.data.images import read_image
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import ProductField
+from videogcrf_det.gcrf import Embeddings, ProductField, RandomField
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fit import held_out_rng
@@ -72,14 +72,14 @@ def measure_restoration(detector: Detector, most_clips: int = 24) -> dict[str, R
         clear, images = _features(detector, frames)
         spoilt, _ = _features(detector, seen)
         coupled = backbone.couple(spoilt, None, images.image_sizes)
-        embedded = backbone.embeddings(spoilt, images.image_sizes)
         for name, row in rows.items():
+            embedded = backbone.terms(name, spoilt, images.image_sizes).embeddings
             valid = valid_cells(clear[name], images.image_sizes[0], images.tensor.shape[2:])
             before, after = (
                 relative_errors(maps[name], clear[name], valid) for maps in (spoilt, coupled)
             )
             values = [before[is_spoilt].mean(), after[is_spoilt].mean(), after[~is_spoilt].mean()]
-            row.append([*map(float, values), *_spectrum(backbone.gcrf[name].field, embedded[name])])
+            row.append([*map(float, values), *_spectrum(backbone.layer(name).field, embedded)])
     means = {name: np.mean(row, 0).tolist() for name, row in rows.items()}
     return {
         name: Restoration(before, 1 - after / before, clear, strength, damped)
@@ -120,7 +120,7 @@ def _features(detector: Detector, frames: list[np.ndarray]) -> tuple[dict[str, T
     return model.backbone.bottom_up(images.tensor), images
 
 
-def _spectrum(field: Any, embedded: list[Tensor | None]) -> tuple[float, float]:
+def _spectrum(field: RandomField, embedded: Embeddings) -> tuple[float, float]:
     """Of the couplings K of a clip, in units of lambda: the largest eigenvalue, and how many damp
     what they belong to, by 1 / (1 + e), to nine tenths or less.
 
@@ -130,13 +130,13 @@ def _spectrum(field: Any, embedded: list[Tensor | None]) -> tuple[float, float]:
     """
     if not isinstance(field, ProductField):
         return float("nan"), float("nan")
-    parts = [maps.flatten(2).double() for maps in embedded[:2] if maps is not None]
+    parts = [part.double() for part in embedded[:2] if part is not None]
     number = len(parts[0])
     within = torch.eye(number, dtype=torch.float64)
     couplings = [
-        within if temporal is False else field.coupling(number).double()
-        for maps, temporal in zip(embedded[:2], (False, True), strict=True)
-        if maps is not None
+        field.coupling(number).double() if temporal else within
+        for part, temporal in zip(embedded[:2], (False, True), strict=True)
+        if part is not None
     ]
     sizes = [part.shape[1] for part in parts]
     gram = torch.cat(parts, 1) @ torch.cat(parts, 1).mT  # (V, D, D), D of both parts together

@@ -14,7 +14,7 @@ from videogcrf_det.gcrf.field import RandomField
 from videogcrf_det.gcrf.fields import build_field
 from videogcrf_det.gcrf.graph import NEIGHBOURHOODS, temporal_coupling
 from videogcrf_det.gcrf.inference import ConvergenceWarning, gcrf_inference
-from videogcrf_det.gcrf.module import VideoGCRF
+from videogcrf_det.gcrf.module import Terms, VideoGCRF
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator
 from videogcrf_det.gcrf.product_field import ProductField
 from videogcrf_det.gcrf.windows import average_windows
@@ -29,6 +29,7 @@ __all__ = [
     "ProductField",
     "RandomField",
     "SpatioTemporalOperator",
+    "Terms",
     "VideoGCRF",
     "average_windows",
     "build_field",

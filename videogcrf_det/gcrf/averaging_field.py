@@ -20,7 +20,7 @@ START = LOG_CONFIDENCE / 2  # of the confidence branch: trusted unless there is 
 
 
 class AveragingField(RandomField):
-    """Pairwise terms ``<t_i, t_j> |x_i - x_j|^2 / 2``: what is smoothed is an average of unaries.
+    """Pairwise terms ``<t_i, t_j> |x_i - x_j|^2 / 2``: what is inferred is an average of unaries.
 
     Embeddings are of norm 1 and not negative, the roots of a softmax, and unaries count as much as
     a further branch trusts them; see weighted_average. There is one embedding for couplings within
@@ -90,13 +90,8 @@ class AveragingField(RandomField):
         gain = confidence / start * (self.lam * start + own)
         return unary * (gain / (self.lam * confidence + own).clamp(min=1e-6)).view_as(unary[:, :1])
 
-    def _solve(
-        self,
-        unary: Tensor,
-        spatial: Tensor | None,
-        temporal: Tensor | None,
-        confidence: Tensor | None,
-    ) -> Tensor:
+    def _solve(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
+        _, temporal, confidence = embeddings
         assert temporal is not None
         assert confidence is not None
         size = unary.shape[3:]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,16 @@ class Embeddings(NamedTuple):
     temporal: Tensor | None  # T (M, Dt, N), likewise
     # (M, 1, N), how much the unaries are trusted, above 0; for fields that average
     confidence: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Embeddings":
+        """Those that ``change`` makes of the parts that there are."""
+        return Embeddings(*(None if part is None else change(part) for part in self))
+
+    @staticmethod
+    def cat(of_frames: "Sequence[Embeddings]") -> "Embeddings":
+        """Those of frames, one after the other; all have the same parts."""
+        parts = zip(*of_frames, strict=True)
+        return Embeddings(*(None if part[0] is None else torch.cat(part) for part in parts))
 
 
 class EmbeddingBranch(nn.Module):

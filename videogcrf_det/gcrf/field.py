@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.graph import temporal_coupling
 from videogcrf_det.gcrf.inference import SOLVERS
 from videogcrf_det.gcrf.windows import average_windows
+
+Item = TypeVar("Item", bound=tuple[Any, ...])
 
 
 class RandomField(nn.Module):
@@ -96,7 +98,7 @@ class RandomField(nn.Module):
         raise NotImplementedError
 
     def infer(self, unary: Tensor, embeddings: Embeddings, lengths: Sequence[int]) -> Tensor:
-        """The smoothed unaries of clips, (M, C, H, W), in float32. Values at padding are arbitrary.
+        """What unaries of clips become, (M, C, H, W), in float32. Values at padding are arbitrary.
 
         Args:
             unary: (M, C, H, W), frames of clips that follow one another.
@@ -106,35 +108,45 @@ class RandomField(nn.Module):
         unary = at_least_float32(unary)
         if not self.coupled:
             return self._alone(unary, embeddings)
-        parts = unary, *embeddings
-        clips: Any
         if len(set(lengths)) == 1:
-            clips = [None if p is None else p.unflatten(0, (-1, lengths[0])) for p in parts]
-            return self._solve(*clips).flatten(0, 1)
-        pieces = [None if part is None else part.split(list(lengths)) for part in parts]
+
+            def as_clips(part: Tensor) -> Tensor:
+                return part.unflatten(0, (-1, lengths[0]))
+
+            return self._solve(as_clips(unary), embeddings.map(as_clips)).flatten(0, 1)
         solved: dict[int, Tensor] = {}
         for length in dict.fromkeys(lengths):  # clips of one length together
             of_length = [i for i, other in enumerate(lengths) if other == length]
-            clips = [p if p is None else torch.stack([p[i] for i in of_length]) for p in pieces]
-            solved |= zip(of_length, self._solve(*clips).unbind(), strict=True)
+
+            def chosen(part: Tensor, clips: Sequence[int] = of_length) -> Tensor:
+                of_clips = part.split(list(lengths))
+                return torch.stack([of_clips[i] for i in clips])
+
+            found = self._solve(chosen(unary), embeddings.map(chosen))
+            solved |= zip(of_length, found.unbind(), strict=True)
         return torch.cat([solved[i] for i in range(len(lengths))])
 
     def infer_video(
-        self, frames: Iterable[tuple[Tensor, Embeddings]], length: int, step: int = 1
-    ) -> Iterator[Tensor]:
-        """The smoothed unaries of a video of any length, frame by frame: the means of ``infer``
+        self, frames: Iterable[Item], length: int, step: int = 1
+    ) -> Iterator[tuple[Item, Tensor]]:
+        """What unaries of a video of any length become, frame by frame: the means of ``infer``
         over the windows that a frame is in.
 
         Args:
-            frames: unary (1, C, h, w) and embeddings of each frame. They may differ in size.
+            frames: of each frame a tuple that begins with its unary (1, C, h, w) and its
+                embeddings. Frames may differ in size.
             length, step: see average_windows.
 
         Yields:
-            (1, C, h, w), in float32, or a tensor that can be viewed as that.
+            each tuple with (1, C, h, w), in float32.
         """
-        shared = (self.share(*frame) for frame in frames)
-        for frame, mean in average_windows(shared, self.couple, length, step):
-            yield self.smoothed(frame, mean)
+        shared = ((frame, self.share(*frame[:2])) for frame in frames)
+
+        def couple(window: Sequence[tuple[Item, Any]]) -> Sequence[Tensor]:
+            return self.couple([made for _, made in window])
+
+        for (frame, made), mean in average_windows(shared, couple, length, step):
+            yield frame, self.inferred(made, mean).view_as(frame[0])
 
     def share(self, unary: Tensor, embeddings: Embeddings) -> Any:
         """What can be made of a frame once for all windows that it is in."""
@@ -145,32 +157,29 @@ class RandomField(nn.Module):
         over windows is to be taken."""
         unaries = [unary for unary, _ in window]
         sizes = [unary.shape[2:] for unary in unaries]
-        parts = zip(*(embeddings for _, embeddings in window), strict=True)
-        joined = [
-            None
-            if part[0] is None
-            else _padded([e.unflatten(2, (-1, *s)) for e, s in zip(part, sizes, strict=True)])
-            for part in parts
+        largest = [max(lengths) for lengths in zip(*sizes, strict=True)]
+
+        def padded(maps: Tensor) -> Tensor:
+            spare = [whole - own for whole, own in zip(largest, maps.shape[-2:], strict=True)]
+            return F.pad(maps, (0, spare[1], 0, spare[0]))
+
+        embeddings = [
+            own.map(lambda part, size=size: padded(part.unflatten(2, (-1, *size))).flatten(2))
+            for (_, own), size in zip(window, sizes, strict=True)
         ]
-        embeddings = Embeddings(*(e if e is None else e.flatten(2) for e in joined))
-        found = self.infer(_padded(unaries), embeddings, [len(window)])
+        unary = torch.cat([padded(each) for each in unaries])
+        found = self.infer(unary, Embeddings.cat(embeddings), [len(window)])
         return [found[i : i + 1, :, :height, :width] for i, (height, width) in enumerate(sizes)]
 
-    def smoothed(self, shared: Any, mean: Tensor) -> Tensor:
-        """The smoothed unary of a frame, from what ``share`` made and that mean."""
+    def inferred(self, shared: Any, mean: Tensor) -> Tensor:
+        """What the unary of a frame becomes, from what ``share`` made and that mean."""
         return mean
 
     def _alone(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
         """``infer`` without any exchange."""
         raise NotImplementedError
 
-    def _solve(
-        self,
-        unary: Tensor,
-        spatial: Tensor | None,
-        temporal: Tensor | None,
-        confidence: Tensor | None,
-    ) -> Tensor:
+    def _solve(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
         """``infer`` for clips of one length: unary (B, V, C, H, W), embeddings (B, V, D, N)."""
         raise NotImplementedError
 
@@ -197,9 +206,3 @@ def normalised(features: Tensor, valid: Tensor) -> Tensor:
 def root_of_positions(valid: Tensor) -> Tensor:
     """sqrt(P) (M, 1, 1, 1), P being a frame's positions without padding."""
     return valid.sum(dim=(2, 3), keepdim=True).clamp(min=1).sqrt()
-
-
-def _padded(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (1, ..., h, w) as one batch (V, ..., H, W), padded to the largest."""
-    height, width = (max(m.shape[dim] for m in maps) for dim in (-2, -1))
-    return torch.cat([F.pad(m, (0, width - m.shape[-1], 0, height - m.shape[-2])) for m in maps])

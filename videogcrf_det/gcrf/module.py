@@ -1,7 +1,7 @@
 """VideoGCRF as a network layer: clips, padding, and how the result of a random field is used."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,31 @@ from videogcrf_det.gcrf.fields import build_field
 from videogcrf_det.gcrf.product_field import ProductField
 
 FUSIONS = ("residual", "replace")
+Item = TypeVar("Item")
+
+
+class Terms(NamedTuple):
+    """What M frames bring to the system of every window that they are in."""
+
+    unary: Tensor  # (M, C, H, W), or (M, L, H, W) for labels
+    embeddings: Embeddings
+    # (height, width) in cells of each frame, the rest is padding at the bottom and right; None: no
+    # padding
+    valid_sizes: Sequence[tuple[int, int]] | None = None
+
+    @staticmethod
+    def cat(of_frames: "Sequence[Terms]") -> "Terms":
+        """Those of a window, from those of its frames."""
+        unaries, embeddings, sizes = zip(*of_frames, strict=True)
+        known = [size for each in sizes if each is not None for size in each]
+        return Terms(torch.cat(unaries), Embeddings.cat(embeddings), known or None)
 
 
 class VideoGCRF(nn.Module):
     """A spatio-temporal Gaussian random field over the feature maps of a clip.
 
-    Fusion ``"replace"`` returns the smoothed unaries. ``"residual"`` returns
-    ``unary + conv(smoothed - unary)`` with a 1x1 convolution that starts at zero: a pretrained
+    Fusion ``"replace"`` returns what is inferred. ``"residual"`` returns
+    ``unary + conv(inferred - unary)`` with a 1x1 convolution that starts at zero: a pretrained
     network is unchanged at first, and learns what to make of the change.
 
     Padding is coupled to nothing, and its unaries are returned as they are.
@@ -83,14 +101,41 @@ class VideoGCRF(nn.Module):
         lengths = [len(features)] if clip_lengths is None else list(clip_lengths)
         if sum(lengths) != len(features) or min(lengths, default=0) < 1:
             raise ValueError(f"clips of {lengths} frames do not make up {len(features)} frames")
+        terms = self.terms(features, unary=unary, valid_sizes=valid_sizes)
+        return self.fuse(terms, self.field.infer(terms.unary, terms.embeddings, lengths))
+
+    def infer_video(
+        self, frames: Iterable[tuple[Item, Terms]], length: int, step: int = 1
+    ) -> Iterator[tuple[Item, Tensor]]:
+        """``forward`` for a video of any length, frame by frame, in windows that are averaged.
+
+        What depends on a frame alone, its terms before and the fusion after, is done once.
+
+        Args:
+            frames: anything that belongs to a frame, with the terms of that frame, M = 1.
+            length, step: see average_windows.
+
+        Yields:
+            the same with (1, C, h, w).
+        """
+        parts = ((terms.unary, terms.embeddings, terms, item) for item, terms in frames)
+        for (_, _, terms, item), inferred in self.field.infer_video(parts, length, step):
+            yield item, self.fuse(terms, inferred)
+
+    def terms(
+        self,
+        features: Tensor,
+        *,
+        unary: Tensor | None = None,
+        valid_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Terms:
+        """What frames bring along; arguments as for ``forward``."""
         if unary is not None and self.field.num_labels is None:
             raise ValueError("layout 'shared' takes its features for unaries, no others")
         if unary is None and self.field.num_labels is not None:
             raise ValueError("layout 'per_label' takes unaries (M, L, H, W)")
-        unary = features if unary is None else unary
-
         embeddings = self.embeddings(features, valid_sizes)
-        return self.fuse(unary, self.field.infer(unary, embeddings, lengths), valid_sizes)
+        return Terms(features if unary is None else unary, embeddings, valid_sizes)
 
     def embeddings(
         self,
@@ -101,18 +146,14 @@ class VideoGCRF(nn.Module):
         """What couples positions, from features (M, C, H, W); ``options`` of the field's embed."""
         return self.field.embed(features, _valid_mask(features, valid_sizes), **options)
 
-    def fuse(
-        self,
-        unary: Tensor,
-        smoothed: Tensor,
-        valid_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> Tensor:
-        """The output for ``smoothed``, what the field infers: an affine function of it. At padding
-        it is the unary: what comes next was trained to see that there."""
+    def fuse(self, terms: Terms, inferred: Tensor) -> Tensor:
+        """The output for what the field infers: an affine function of it. At padding it is the
+        unary: what comes next was trained to see that there."""
+        unary, _, valid_sizes = terms
         if self.fusion == "replace":
-            fused = smoothed.to(unary.dtype)
+            fused = inferred.to(unary.dtype)
         else:
-            difference = (smoothed - at_least_float32(unary)).to(unary.dtype)
+            difference = (inferred - at_least_float32(unary)).to(unary.dtype)
             weight, bias = (part.to(unary.dtype) for part in self.output.parameters())
             fused = unary + F.conv2d(difference, weight, bias).to(unary.dtype)
         if valid_sizes is None:

@@ -19,7 +19,7 @@ COMMON_NORM = 2.0  # of what embeddings of labels have in common at first, times
 class ProductField(RandomField):
     """Pairwise terms ``<t_i, t_j> x_i x_j``: unknowns inhibit those that have similar embeddings.
 
-    The smoothed unaries are ``lam x``, so that vanishing embeddings give the unaries back.
+    What is inferred is ``lam x``, so that vanishing embeddings give the unaries back.
     Embeddings are divided by sqrt(P), P being the frame's positions without padding, so that the
     strength of the coupling does not depend on the image size. With ``coupled=False`` each unknown
     is coupled to itself alone, as strongly as if all positions of its frame had its embedding.
@@ -104,7 +104,7 @@ class ProductField(RandomField):
         if self.solver == "cg" or not self.coupled:
             return super().share(unary, embeddings)
         rows = at_least_float32(self._rows(unary))[None].mT
-        spatial, temporal = (part if part is None else part[None] for part in embeddings[:2])
+        spatial, temporal, _ = embeddings.map(lambda part: part[None])
         return SharedFrame(rows, SpatioTemporalOperator(spatial, temporal, None, self.lam))
 
     @torch.compiler.disable
@@ -115,18 +115,12 @@ class ProductField(RandomField):
         return couple(window, self.coupling(len(window)), self.rtol)
 
     @torch.compiler.disable
-    def smoothed(self, shared: Any, mean: Tensor) -> Tensor:
+    def inferred(self, shared: Any, mean: Tensor) -> Tensor:
         """See RandomField."""
         return self.lam * shared.solution(mean).mT if isinstance(shared, SharedFrame) else mean
 
-    def _solve(
-        self,
-        unary: Tensor,
-        spatial: Tensor | None,
-        temporal: Tensor | None,
-        confidence: Tensor | None,
-    ) -> Tensor:
+    def _solve(self, unary: Tensor, embeddings: Embeddings) -> Tensor:
         coupling = self.coupling(unary.shape[1]).to(unary.dtype)
         rhs = self._rows(unary).mT
-        x = gcrf_inference(rhs, spatial, temporal, coupling, self.lam, **self._solver_options)
+        x = gcrf_inference(rhs, *embeddings[:2], coupling, self.lam, **self._solver_options)
         return (self.lam * x.mT).view_as(unary)

@@ -1,16 +1,21 @@
 """A backbone that passes features of another one through a VideoGCRF."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from videogcrf_det.config import gcrf_options, wrong_options_named
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import VideoGCRF
+from videogcrf_det.gcrf import Terms, VideoGCRF
+from videogcrf_det.streams import in_step
+
+Item = TypeVar("Item")
 
 
 class VideoGCRFBackbone(Backbone):
@@ -74,17 +79,45 @@ class VideoGCRFBackbone(Backbone):
             coupled[name] = gcrf(features[name], clip_lengths, valid_sizes=sizes)
         return coupled
 
-    def embeddings(
-        self, features: dict[str, Tensor], image_sizes: Sequence[tuple[int, int]]
-    ) -> dict[str, list[Tensor | None]]:
-        """The parts of Embeddings, as maps (M, D, H / stride, W / stride), of coupled features."""
-        embedded: dict[str, list[Tensor | None]] = {}
-        for name, gcrf in self.gcrf.items():
-            assert isinstance(gcrf, VideoGCRF)
-            parts = gcrf.embeddings(features[name], self.cells(name, image_sizes))
-            shape = features[name].shape[2:]
-            embedded[name] = [None if part is None else part.unflatten(2, shape) for part in parts]
-        return embedded
+    def infer_video(
+        self, frames: Iterable[tuple[Item, ImageList]], length: int, step: int = 1
+    ) -> Iterator[tuple[tuple[Item, ImageList], dict[str, Tensor]]]:
+        """``forward`` for a video of any length, frame by frame, in windows that are averaged.
+
+        Args:
+            frames: anything that belongs to a frame, with the image of that frame alone.
+            length, step: see average_windows.
+
+        Yields:
+            each of these pairs with the frame's features by name.
+        """
+
+        def coupled(seen: Iterator[Any], name: str) -> Iterator[Tensor]:
+            terms = (
+                (None, self.terms(name, features, images.image_sizes))
+                for (_, images), features in seen
+            )
+            return (found for _, found in self.layer(name).infer_video(terms, length, step))
+
+        seen = ((of_frame, self.bottom_up(of_frame[1].tensor)) for of_frame in frames)
+        levels = [partial(coupled, name=name) for name in self.gcrf]
+        for (of_frame, features), found in in_step(seen, levels):
+            yield of_frame, {**features, **dict(zip(self.gcrf, found, strict=True))}
+
+    def terms(
+        self,
+        name: str,
+        features: dict[str, Tensor],
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Terms:
+        """What frames bring to the system of a feature, from features of ``bottom_up``."""
+        return self.layer(name).terms(features[name], valid_sizes=self.cells(name, image_sizes))
+
+    def layer(self, name: str) -> VideoGCRF:
+        """The VideoGCRF of a feature."""
+        layer = self.gcrf[name]
+        assert isinstance(layer, VideoGCRF)
+        return layer
 
     def cells(
         self, name: str, image_sizes: Sequence[tuple[int, int]] | None

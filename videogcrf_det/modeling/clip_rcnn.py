@@ -1,8 +1,7 @@
 """Mask R-CNN on clips: which frames belong together, and how large they are, reach the backbone."""
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -13,22 +12,11 @@ from torch import Tensor
 
 from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import Embeddings, VideoGCRF
 from videogcrf_det.modeling.backbone import VideoGCRFBackbone
 from videogcrf_det.modeling.losses import rcnn_losses
 from videogcrf_det.modeling.pairs import cells_of_instances, instance_pairs_loss
-from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
-
-
-class _FrameFeatures(NamedTuple):
-    """A frame of a video on its way from the backbone to the heads."""
-
-    frame: Frame
-    images: ImageList  # of this frame alone
-    features: dict[str, Tensor]
-    embeddings: dict[str, Embeddings]  # for each feature that is coupled
 
 
 @META_ARCH_REGISTRY.register()
@@ -179,45 +167,15 @@ class ClipRCNN(GeneralizedRCNN):
         ``num_frames`` frames and averaged where windows overlap. At most ``num_frames`` frames are
         held, and a frame's result comes at most ``num_frames - 1`` frames after it was read.
         """
-        described: Iterator[_FrameFeatures] = map(self._frame_features, frames)
+        seen = ((frame, self.preprocess_image([frame])) for frame in frames)
         if isinstance(self.backbone, VideoGCRFBackbone):
-            described = self._coupled(described)
-        for frame, images, features, _ in described:
+            described = self.backbone.infer_video(seen, self.num_frames, self.window_step)
+        else:
+            described = ((of_frame, self.backbone(of_frame[1].tensor)) for of_frame in seen)
+        for (frame, images), features in described:
             proposals, _ = self.proposal_generator(images, features, None)
             detections, _ = self.roi_heads(images, features, proposals, None)
             yield from self._postprocess(detections, [frame], images.image_sizes)
-
-    def _frame_features(self, frame: Frame) -> _FrameFeatures:
-        images = self.preprocess_image([frame])
-        if not isinstance(self.backbone, VideoGCRFBackbone):
-            return _FrameFeatures(frame, images, self.backbone(images.tensor), {})
-        features = self.backbone.bottom_up(images.tensor)
-        embeddings = {}
-        for name, layer in self.backbone.gcrf.items():
-            assert isinstance(layer, VideoGCRF)
-            cells = self.backbone.cells(name, images.image_sizes)
-            embeddings[name] = layer.embeddings(features[name], cells)
-        return _FrameFeatures(frame, images, features, embeddings)
-
-    def _coupled(self, described: Iterator[_FrameFeatures]) -> Iterator[_FrameFeatures]:
-        """Couple the features of successive frames in overlapping windows, averaged.
-
-        What depends on a frame alone, its embeddings before and the fusion after, is done once.
-        """
-        gcrf = self.backbone.gcrf
-
-        def infer(frames: Iterator[_FrameFeatures], name: str) -> Iterator[Tensor]:
-            parts = ((frame.features[name], frame.embeddings[name]) for frame in frames)
-            yield from gcrf[name].field.infer_video(parts, self.num_frames, self.window_step)
-
-        levels = [partial(infer, name=name) for name in gcrf]
-        for item, smoothed in in_step(described, levels):
-            features = dict(item.features)
-            for (name, layer), found in zip(gcrf.items(), smoothed, strict=True):
-                cells = self.backbone.cells(name, item.images.image_sizes)
-                found = found.view_as(features[name])
-                features[name] = layer.fuse(features[name], found, cells)
-            yield item._replace(features=features)
 
 
 def _frames_of(clip: dict[str, Any]) -> list[Frame]:

@@ -7,12 +7,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import Embeddings
+from videogcrf_det.gcrf import Terms
 
 Frame = dict[str, Any]
 
@@ -20,8 +19,7 @@ Frame = dict[str, Any]
 class FrameTerms(NamedTuple):
     """What a frame contributes to the system of every window that it is in."""
 
-    unary: Tensor  # (1, L, h, w)
-    embeddings: Embeddings  # of one frame; without spatial and temporal ones in phase "unary"
+    terms: Terms  # unary (1, L, h, w); without embeddings in phase "unary"
     size: tuple[int, int]  # H, W of the frame as the network sees it
     padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
     given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
@@ -29,19 +27,14 @@ class FrameTerms(NamedTuple):
     def in_pixels(self, scores: Tensor) -> Tensor:
         """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
         height, width = self.size
-        return scores_in_pixels(scores, self.unary, self.given, self.padded)[..., :height, :width]
+        pixels = scores_in_pixels(scores, self.terms.unary, self.given, self.padded)
+        return pixels[..., :height, :width]
 
 
 def cells_of(size: Sequence[int], padded: Sequence[int], maps: Tensor) -> tuple[int, int]:
     """(height, width) of a frame of size H, W in cells of maps (..., h, w) of the padded frame."""
     (height, width), (rows, columns) = padded, maps.shape[-2:]
     return math.ceil(size[0] * rows / height), math.ceil(size[1] * columns / width)
-
-
-def joined_embeddings(window: Sequence[FrameTerms]) -> Embeddings:
-    """Those of the V frames of a window: (V, D, L P) each."""
-    parts = zip(*(terms.embeddings for terms in window), strict=True)
-    return Embeddings(*(None if part[0] is None else torch.cat(part) for part in parts))
 
 
 def scores_in_pixels(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from videogcrf_det.config import check_windows, gcrf_options, wrong_options_named
 from videogcrf_det.errors import InputError
-from videogcrf_det.gcrf import Embeddings, VideoGCRF
+from videogcrf_det.gcrf import Embeddings, Terms, VideoGCRF
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
 from videogcrf_det.segmentation.config import PHASES
 from videogcrf_det.segmentation.dense_crf import DenseCRF
@@ -32,7 +32,6 @@ from videogcrf_det.segmentation.frames import (
     Frame,
     FrameTerms,
     cells_of,
-    joined_embeddings,
     of_one_size,
     scores_in_pixels,
 )
@@ -314,27 +313,13 @@ class VideoSegmentor(nn.Module):
 
     def _scores(self, frames: Iterable[Frame], scale: float, flip: bool) -> Iterator[Tensor]:
         """Scores (1, L, H, W) of frames, of the unaries or of windows, averaged."""
-        terms = (self.frame_terms(frame, scale, flip) for frame in of_one_size(frames))
+        described = (self.frame_terms(frame, scale, flip) for frame in of_one_size(frames))
+        pairs = ((frame, frame.terms) for frame in described)
         if self.phase == "unary":
-            yield from (item.in_pixels(item.unary) for item in terms)
-            return
-        for item, (smoothed,) in in_step(terms, [self._smoothed]):
-            yield item.in_pixels(self.fuse(item, smoothed.view_as(item.unary)))
-
-    def _smoothed(self, frames: Iterator[FrameTerms]) -> Iterator[Tensor]:
-        """``lam x`` of frames, the mean over windows."""
-        parts = ((terms.unary, terms.embeddings) for terms in frames)
-        return self.crf.field.infer_video(parts, self.num_frames, self.window_step)
-
-    def smooth(self, window: Sequence[FrameTerms]) -> tuple[Tensor, ...]:
-        """``lam x`` (1, L, h, w) for each of the frames of a window, of which there are V."""
-        unary = torch.cat([terms.unary for terms in window])
-        return self.crf.field.infer(unary, joined_embeddings(window), [len(window)]).split(1)
-
-    def fuse(self, terms: FrameTerms, smoothed: Tensor) -> Tensor:
-        """The scores (1, L, h, w) of a frame, from what ``smooth`` gives for it."""
-        cells = cells_of(terms.size, terms.padded, terms.unary)
-        return self.crf.fuse(terms.unary, smoothed, [cells])
+            scored = ((frame, terms.unary) for frame, terms in pairs)
+        else:
+            scored = self.crf.infer_video(pairs, self.num_frames, self.window_step)
+        return (frame.in_pixels(scores) for frame, scores in scored)
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""
@@ -352,12 +337,14 @@ class VideoSegmentor(nn.Module):
         images, given = self._images([maps]), self._given([maps])
         features = self.backbone(images.tensor)
         unary = self.unaries(features, given)
-        embeddings = Embeddings(None, None)
-        if self.phase != "unary":
+        if self.phase == "unary":
+            terms = Terms(unary, Embeddings(None, None))
+        else:
             source = features[self.embedding_feature]
-            embeddings = self.crf.embeddings(source, self._cells(images, source))
+            cells = self._cells(images, source)
+            terms = self.crf.terms(source, unary=unary, valid_sizes=cells)
         height, width = images.tensor.shape[2:]
-        return FrameTerms(unary, embeddings, images.image_sizes[0], (height, width), given)
+        return FrameTerms(terms, images.image_sizes[0], (height, width), given)
 
     def _images(self, frames: list[Frame]) -> ImageList:
         mean, std = self.pixel_mean, self.pixel_std

@@ -7,7 +7,6 @@ time, couples, and then lets the model's own forward take the features that are 
 what is before or behind the backbone is known here.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -24,6 +23,7 @@ from videogcrf_det.motion.warp import Motion
 from videogcrf_det.steady.fields import Fields
 from videogcrf_det.steady.ready_made import ReadyMade
 from videogcrf_det.steady.stream import Descriptions, Features, FieldStream, described_row
+from videogcrf_det.streams import in_step
 
 Frame = dict[str, Any]
 
@@ -225,29 +225,26 @@ def detect_video(
     stream = FieldStream(steady.latency, steady.strength)
     if steady.motion is not None:
         steady.motion.reset()
-    waiting: deque[Frame] = deque()
 
-    def detected(done: Iterator[Features]) -> Iterator[dict[str, Any]]:
-        for features in done:
-            with steady.serving(features):
-                (result,) = model([waiting.popleft()])
-            yield result
+    def coupled(source: Iterator[Frame]) -> Iterator[Features]:
+        size = None
+        while group := list(islice(source, batch)):
+            images = [steady.images_of(model, frame) for frame in group]
+            for image in images:
+                if size is not None and image.shape != size:
+                    raise InputError(
+                        f"frames of one video differ in size: {_size(size)} and then "
+                        f"{_size(image.shape)} pixels as the model sees them; split the video there"
+                    )
+                size = image.shape
+            for step in steady.steps(torch.cat(images)):
+                yield from stream.push(*step)
+        yield from stream.flush()
 
-    source = iter(frames)
-    size = None
-    while group := list(islice(source, batch)):
-        images = [steady.images_of(model, frame) for frame in group]
-        for image in images:
-            if size is not None and image.shape != size:
-                raise InputError(
-                    f"frames of one video differ in size: {_size(size)} and then "
-                    f"{_size(image.shape)} pixels as the model sees them; split the video there"
-                )
-            size = image.shape
-        waiting.extend(group)
-        for step in steady.steps(torch.cat(images)):
-            yield from detected(stream.push(*step))
-    yield from detected(stream.flush())
+    for frame, (features,) in in_step(frames, [coupled]):
+        with steady.serving(features):
+            (result,) = model([frame])
+        yield result
 
 
 def _row(features: Features, index: int) -> Features:

@@ -36,9 +36,9 @@ from videogcrf_det.affinity.visualize import (
     write_grid,
 )
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import Terms
 from videogcrf_det.predictor import model_input
 from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
-from videogcrf_det.segmentation.frames import joined_embeddings
 
 MIN_SHARE = 0.02  # of the frame, for a label to be chosen
 INHIBITION = (
@@ -50,13 +50,9 @@ INHIBITION = (
 class Scores(NamedTuple):
     """What the model makes of a clip."""
 
-    terms: list[FrameTerms]
+    frames: list[FrameTerms]
+    terms: Terms  # of all frames
     inferred: Tensor  # (V, L, h, w)
-
-    @property
-    def unary(self) -> Tensor:
-        """(V, L, h, w)."""
-        return torch.cat([terms.unary for terms in self.terms])
 
 
 def visualize_affinity(
@@ -104,12 +100,10 @@ def visualize_affinity(
 @torch.no_grad()
 def infer(model: VideoSegmentor, inputs: Sequence[dict[str, Any]]) -> Scores:
     """The scores of the frames of a clip, as one window of the inference."""
-    terms = [model.frame_terms(frame) for frame in inputs]
-    inferred = [
-        model.fuse(of_frame, smoothed)
-        for of_frame, smoothed in zip(terms, model.smooth(terms), strict=True)
-    ]
-    return Scores(terms, torch.cat(inferred))
+    frames = [model.frame_terms(frame) for frame in inputs]
+    terms = Terms.cat([frame.terms for frame in frames])
+    inferred = model.crf.field.infer(terms.unary, terms.embeddings, [len(frames)])
+    return Scores(frames, terms, model.crf.fuse(terms, inferred))
 
 
 def describe(
@@ -132,7 +126,7 @@ def describe(
     scores = infer(model, inputs)
     sizes = [(picture.shape[0], picture.shape[1]) for picture in clip.pictures]
     unary, inferred = (
-        _decide(of_clip, scores.terms, sizes) for of_clip in (scores.unary, scores.inferred)
+        _decide(of_clip, scores.frames, sizes) for of_clip in (scores.terms.unary, scores.inferred)
     )
     truth = [read_labels(record) for record in clip.records if "sem_seg_file_name" in record]
     known = truth or inferred
@@ -141,23 +135,20 @@ def describe(
     )
     name = palette.names[index]
 
-    height, width = scores.unary.shape[2:]
+    height, width = scores.terms.unary.shape[2:]
     # where the cells are that the model's scores at a pixel are interpolated from
     cells = [
         tuple(
             cells_of_pixels(length, seen, padded / count)
             for length, seen, padded, count in zip(
-                size, terms.size, terms.padded, (height, width), strict=True
+                size, frame.size, frame.padded, (height, width), strict=True
             )
         )
-        for size, terms in zip(sizes, scores.terms, strict=True)
+        for size, frame in zip(sizes, scores.frames, strict=True)
     ]
     row, column = (int(at[i]) for at, i in zip(cells[clip.reference], point[::-1], strict=True))
-    couplings = cell_couplings(
-        *(model.crf.field, joined_embeddings(scores.terms), (height, width)),
-        *(clip.reference, (row, column), index),
-    )
-    change = (scores.inferred - scores.unary)[:, index].cpu().numpy()
+    couplings = cell_couplings(model.crf.field, scores.terms, clip.reference, (row, column), index)
+    change = (scores.inferred - scores.terms.unary)[:, index].cpu().numpy()
     in_pixels = maps_in_pixels({**couplings._asdict(), "change": change}, cells)
     masks = [labels == index if (labels == index).any() else None for labels in known]
     rows, table = coupling_rows(in_pixels, height * width, masks, "label")
@@ -232,10 +223,10 @@ def choose(
 
 
 def _decide(
-    scores: Tensor, terms: Sequence[FrameTerms], sizes: Sequence[tuple[int, int]]
+    scores: Tensor, frames: Sequence[FrameTerms], sizes: Sequence[tuple[int, int]]
 ) -> list[LabelMap]:
     """The labels (H, W) with the highest scores in each frame, as the model decides."""
-    pixels = [at.in_pixels(of_frame) for at, of_frame in zip(terms, scores.split(1), strict=True)]
+    pixels = [at.in_pixels(of_frame) for at, of_frame in zip(frames, scores.split(1), strict=True)]
     return [
         F.interpolate(of_frame, size, mode="bilinear", align_corners=False)[0]
         .argmax(0)

@@ -18,7 +18,6 @@ from videogcrf_det.affinity.couplings import cell_couplings
 from videogcrf_det.affinity.grid import HeatRow
 from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.predictor import model_input
-from videogcrf_det.segmentation.frames import joined_embeddings
 
 PALETTE = Palette(NAMES, COLOURS)
 
@@ -41,18 +40,19 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
     field = VideoGCRF.build(6, num_labels=labels, **options).requires_grad_(False)
     for branch in filter(None, (field.field.spatial, field.field.temporal)):
         torch.nn.init.normal_(branch.embed.weight, std=1.0)
-    embeddings = field.embeddings(torch.randn(frames, 6, height, width))
+    unary = torch.zeros(frames, labels, height, width)
+    terms = field.terms(torch.randn(frames, 6, height, width), unary=unary)
     weights = reference_coupling(
         frames, options.get("neighbourhood", "fc"), options.get("self_coupling", "psd")
     )
     lam = options.get("lam", 1.0)
-    matrix = reference_matrix(*(e if e is None else e[None] for e in embeddings[:2]), weights, lam)[
-        0
-    ]
+    matrix = reference_matrix(
+        *(e if e is None else e[None] for e in terms.embeddings[:2]), weights, lam
+    )[0]
     inverse = np.linalg.inv(matrix)
     shape = (frames, labels, height, width)
     for v, label, cell in itertools.product(range(frames), (0, 2), [(0, 0), (1, 3)]):
-        found = cell_couplings(field.field, embeddings, (height, width), v, cell, label)
+        found = cell_couplings(field.field, terms, v, cell, label)
         index = np.ravel_multi_index((v, label, *cell), shape)
         unit = np.zeros((frames, height, width))
         unit[v, cell[0], cell[1]] = 1
@@ -111,11 +111,9 @@ def test_plot(described):
 
     # maps by hand: frames of 64 x 48 pixels, cells of 8 x 8
     scores = infer(model, inputs)
-    assert scores.unary.shape == (3, 3, 6, 8)
+    assert scores.terms.unary.shape == (3, 3, 6, 8)
     cell = (30 // 8, 30 // 8)
-    couplings = cell_couplings(
-        model.crf.field, joined_embeddings(scores.terms), (6, 8), 1, cell, NAMES.index("box")
-    )
+    couplings = cell_couplings(model.crf.field, scores.terms, 1, cell, NAMES.index("box"))
     mask = label_map(3) == 1
     np.testing.assert_array_equal(grid.outlines[0], mask)
     shown = rows["Temporal coupling"].maps[0]
@@ -125,7 +123,7 @@ def test_plot(described):
     assert rows["Temporal coupling"].notes[0].startswith(f"{share:.0%} on {mask.mean():.0%}")
     line = next(line for line in table.splitlines() if line.startswith("temporal"))
     assert line.split()[2] == f"{share:.1%}"
-    change = (scores.inferred - scores.unary)[2, 1].numpy().repeat(8, 0).repeat(8, 1)
+    change = (scores.inferred - scores.terms.unary)[2, 1].numpy().repeat(8, 0).repeat(8, 1)
     np.testing.assert_allclose(rows["Change"].maps[2], change, rtol=1e-5)
     assert rows["Change"].signed
     assert all(row.signed for row in grid.rows if isinstance(row, HeatRow))
