@@ -24,7 +24,7 @@ from tests.conftest import CONFIG, SMALL, posix_only
 from tests.modeling.conftest import BASELINE
 from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
-from videogcrf_det import InputError, demo
+from videogcrf_det import InputError, demo, demo_loop
 from videogcrf_det.demo_loop import changed_cfg, predict_in_step
 from videogcrf_det.drawing.colours import palette_colour
 from videogcrf_det.engine import build_cfg
@@ -304,7 +304,7 @@ def interrupted(monkeypatch):
                 yield picture(number % 60), None
 
         video = InputVideo("endless", Fraction(10), None, images())
-        monkeypatch.setattr(demo, "open_video", lambda *_: video)
+        monkeypatch.setattr(demo_loop, "open_video", lambda *_: video)
 
     return press
 

@@ -1,8 +1,8 @@
-"""Detect and follow instances in a video, and draw them over it."""
+"""Draw what a model finds over a video: instances that it follows, labels of pixels, or depth."""
 
 import argparse
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import import_projects, run_tool
 
 EPILOG = """
     videogcrf demo --config-file FILE --steady --input new.mp4 --output steady.mp4
@@ -20,36 +20,27 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, data_options
-    from videogcrf_det.demo import add_detection_arguments, run_demo
+    from videogcrf_det.demo import DEMOS
     from videogcrf_det.demo_loop import add_demo_arguments
+    from videogcrf_det.segmentation import demo  # noqa: F401 - registers it
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
+    import_projects()
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_detector_arguments(parser)
     add_data_arguments(parser)
     add_demo_arguments(parser)
-    add_detection_arguments(parser)
-    parser.add_argument("--json", metavar="FILE", help="gets the detections as COCO results")
-    parser.add_argument(
-        "--compare-baseline",
-        nargs="?",
-        const="",
-        metavar="WEIGHTS",
-        help="show the per-frame detector beside it, with its own weights or with the same ones",
-    )
     args = parser.parse_args()
-    run_demo(
+    DEMOS.run(
+        args,
         asked_cfg(args, data_options(args)),
         args.input,
         args.output,
-        confidence_threshold=args.confidence_threshold,
-        json_file=args.json,
         baseline=args.compare_baseline,
         fps=args.fps,
         max_frames=args.max_frames,
-        longest_gap=args.fill_gaps,
     )
 
 

@@ -18,7 +18,7 @@ the rest.
 def main() -> None:
     from videogcrf_det.batch import process_videos
     from videogcrf_det.data.own_data import add_data_arguments, data_options
-    from videogcrf_det.demo import add_detection_arguments
+    from videogcrf_det.demo import DETECTION_OPTIONS
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
     from videogcrf_det.video.find import add_videos_argument
 
@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument(
         "--output", required=True, metavar="FOLDER", help="gets detections and summary.json"
     )
-    add_detection_arguments(parser)
+    for flag, settings in DETECTION_OPTIONS.items():
+        parser.add_argument(flag, **settings)
     parser.add_argument(
         "--num-gpus",
         type=int,
@@ -61,7 +62,7 @@ def main() -> None:
         machines=args.num_machines,
         machine=args.machine_rank,
         confidence_threshold=args.confidence_threshold,
-        longest_gap=args.fill_gaps,
+        longest_gap=args.longest_gap,
     )
 
 

@@ -1,14 +1,15 @@
-"""Draw what a point of a video is coupled to, and what the random field makes of the features."""
+"""Draw what a point of a video is coupled to, and what the random field makes of it."""
 
 import argparse
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import import_projects, run_tool
 
 EPILOG = """
     videogcrf visualize-affinity --config-file FILE --opts MODEL.WEIGHTS model_final.pth
     videogcrf visualize-affinity --config-file FILE --video parkour --frame 45 \\
         --point 250,166 --feature p3 --output parkour.pdf --opts MODEL.WEIGHTS model_final.pth
 
+    videogcrf visualize-affinity --config-file FILE --label car --opts MODEL.WEIGHTS model_final.pth
     videogcrf visualize-affinity --config-file FILE --input walk.mp4 --frame 120 \\
         --opts MODEL.WEIGHTS model_final.pth
 
@@ -23,10 +24,12 @@ def point(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    from videogcrf_det.affinity.visualize import visualize_affinity
+    from videogcrf_det.affinity.visualize import AFFINITIES
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
+    from videogcrf_det.segmentation import affinity  # noqa: F401 - registers it
 
+    import_projects()
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,15 +49,16 @@ def main() -> None:
         metavar="X,Y",
         help="in pixels of the frame; default: the middle of its largest instance",
     )
-    parser.add_argument("--feature", metavar="NAME", help="default: the first that is coupled")
     parser.add_argument(
         "--output", default="output/affinity.png", metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
+    AFFINITIES.add_arguments(parser)
     args = parser.parse_args()
-    table = visualize_affinity(
+    table = AFFINITIES.run(
+        args,
         build_cfg(args.config_file, [*data_options(args), *args.opts]),
         args.output,
         source=args.input,
@@ -62,7 +66,6 @@ def main() -> None:
         video=args.video,
         frame=args.frame,
         point=args.point,
-        feature=args.feature,
     )
     if table:
         print(table)

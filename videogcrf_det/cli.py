@@ -1,12 +1,14 @@
 """What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
 
 import argparse
+import importlib
 import logging
 import sys
 import warnings
 from collections.abc import Callable
 
 from videogcrf_det.errors import DETECTRON2_HINT, InputError, has_detectron2
+from videogcrf_det.files import shipped_folder
 
 if not has_detectron2():
     print(f"error: {DETECTRON2_HINT}", file=sys.stderr)
@@ -24,6 +26,15 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def import_projects() -> None:
+    """Import what projects/ of a checkout have: they register data sets, models and demos."""
+    for package in sorted(shipped_folder("projects").glob("*/video_*/__init__.py")):
+        folder = str(package.parents[1])
+        if folder not in sys.path:
+            sys.path.append(folder)
+        importlib.import_module(package.parent.name)
 
 
 def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:

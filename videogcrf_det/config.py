@@ -1,7 +1,7 @@
 """Every key that VideoGCRF adds to a detectron2 config."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ from detectron2.config import CfgNode as CN
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import shipped_folder
+
+# what adds the keys of a meta-architecture that has some of its own, by its name
+ADDED_KEYS: dict[str, Callable[[CN], None]] = {}
 
 
 def find_config(name: str) -> str:
@@ -166,6 +169,14 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
     # Conjugate gradients give up, with a warning, after so many iterations.
     cfg.MODEL.VIDEO_GCRF.MAX_ITERS = 200
+
+
+def keys_of(path: str, opts: Sequence[str] = ()) -> Callable[[CN], None]:
+    """What adds the keys of the meta-architecture that a YAML file and ``KEY VALUE`` pairs name."""
+    named = CN.load_yaml_with_base(path).get("MODEL", {}) if path else {}
+    pairs = dict(zip(opts[::2], opts[1::2], strict=False))
+    name = pairs.get("MODEL.META_ARCHITECTURE", named.get("META_ARCHITECTURE"))
+    return ADDED_KEYS.get(str(name), add_videogcrf_config)
 
 
 def gcrf_options(cfg: CN) -> dict[str, Any]:

@@ -58,6 +58,7 @@ OF_ARCHITECTURE = {
     },
     "VideoSegmentor": {
         **OF_DETECTORS,
+        "MODEL.VIDEO_GCRF.FIELDS": "labels have a random field of their own",
         "MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": "there is one loss",
         "MODEL.SEM_SEG_HEAD.COMMON_STRIDE": "scores have the stride of the features",
         "MODEL.SEM_SEG_HEAD.LOSS_TYPE": "the loss is the cross-entropy of all pixels",

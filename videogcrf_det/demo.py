@@ -1,6 +1,5 @@
-"""Detections drawn over any video; what tools/demo.py does."""
+"""Detections drawn over any video."""
 
-import argparse
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,14 @@ from detectron2.structures import Instances
 
 from videogcrf_det.data.classes import check_classes, head_of, number_of_classes, read_classes
 from videogcrf_det.demo_loop import (
+    DEMOS,
     Keeper,
+    Kept,
     Predictor,
     changed_cfg,
-    check_apart,
-    check_paths,
     write_predictions,
 )
+from videogcrf_det.dispatch import DETECTORS, Options
 from videogcrf_det.drawing.colours import COLOUR_MEMORY, TrackColours
 from videogcrf_det.drawing.overlay import Picture, draw_instances
 from videogcrf_det.drawing.panels import side_by_side
@@ -28,11 +28,28 @@ from videogcrf_det.files import atomic_write
 from videogcrf_det.masks import mask_iou, match
 from videogcrf_det.predictor import VideoPredictor
 from videogcrf_det.tracking import MaskTracker, fill_gaps
-from videogcrf_det.video import open_video
 
 MATCH_IOU = 0.5  # masks of two detectors that overlap so much are of one instance
+# which detections are kept, and which are filled in; see dispatch.Options
+DETECTION_OPTIONS: Options = {
+    "--confidence-threshold": {
+        "type": float,
+        "default": 0.5,
+        "metavar": "P",
+        "help": "default: %(default)s",
+    },
+    "--fill-gaps": {
+        "dest": "longest_gap",
+        "type": int,
+        "default": 0,
+        "metavar": "N",
+        "help": "fill in objects that are missed for up to N frames; default: 0",
+    },
+}
+JSON_OPTION = {"dest": "json_file", "metavar": "FILE", "help": "gets detections as COCO results"}
 
 
+@DEMOS.register(DETECTORS, {**DETECTION_OPTIONS, "--json": JSON_OPTION})
 def run_demo(
     cfg: CfgNode,
     source: str | Path,
@@ -47,35 +64,23 @@ def run_demo(
 ) -> None:
     """Detect and follow instances in a video, and draw them over it.
 
-    Whatever the length of the video, memory stays the same. What was done before Ctrl-C, or before
-    the input breaks off, is written; nothing is, if something else goes wrong.
-
     Args:
         cfg: of a detector with masks, with trained weights in MODEL.WEIGHTS.
-        source: a video file, a folder of images, or the number of a camera; see open_video.
-        output: an mp4 file, or a new folder for PNG files.
+        source, output, fps, max_frames: see write_predictions.
         confidence_threshold: detections that score no more are left out.
         json_file: gets the detections as COCO results; docs/demo.md describes them.
         baseline: show the detector without fields beside it: a file of its own weights, or "" for
             the same ones.
-        fps: frames a second of a folder of images, by default 10.
-        max_frames: stop after so many.
         longest_gap: objects missed for at most so many frames are filled in; see fill_gaps.
 
     Raises:
-        InputError: something of the above is not usable, or only a part of the video could be read.
-        KeyboardInterrupt: after Ctrl-C.
+        InputError, KeyboardInterrupt: see write_predictions.
     """
-    output = Path(output)
     cfg = confident_cfg(cfg, confidence_threshold, longest_gap)
-    check_paths(source, output, max_frames)
     if json_file is not None and Path(json_file).is_dir():
         raise InputError(f"--json {json_file} is a folder: name a file")
-    if json_file is not None:
-        check_apart("--json", json_file, source, output)
     if not cfg.MODEL.MASK_ON:
         raise InputError("MODEL.MASK_ON is False, and masks are what is drawn: use another config")
-    video = open_video(source, fps)
     cfgs = [cfg] if baseline is None else [cfg, baseline_cfg(cfg, baseline)]
     if cfg.MODEL.VIDEO_GCRF.FIELDS:
         captions = ["With fields", "Per-frame detector"]
@@ -86,28 +91,17 @@ def run_demo(
         ]
     categories = categories_of(cfg)
     drawing = _Drawing([name for _, name in categories], captions[: len(cfgs)])
+    kept = None
+    if json_file is not None:
+        kept = Kept("--json", json_file, coco_results(categories, json_file))
     write_predictions(
-        video,
-        [predictor_of(each, longest_gap) for each in cfgs],
-        drawing.draw,
+        source,
         output,
+        lambda: [predictor_of(each, longest_gap) for each in cfgs],
+        drawing.draw,
+        kept=kept,
+        fps=fps,
         max_frames=max_frames,
-        keep=None if json_file is None else coco_results(categories, json_file),
-        kept=json_file,
-    )
-
-
-def add_detection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add to a tool's arguments which detections are kept, and which are filled in."""
-    parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, metavar="P", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--fill-gaps",
-        type=int,
-        default=0,
-        metavar="N",
-        help="fill in objects that are missed for up to N frames; default: 0",
     )
 
 

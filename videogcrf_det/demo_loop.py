@@ -9,19 +9,20 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from videogcrf_det.dispatch import ByArchitecture
 from videogcrf_det.drawing.overlay import Picture
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_folder
 from videogcrf_det.progress import progress
 from videogcrf_det.streams import in_step, read_ahead
-from videogcrf_det.video import Frame, InputVideo, VideoWriter, frame_folder
+from videogcrf_det.video import Frame, VideoWriter, frame_folder, open_video
 from videogcrf_det.video.reader import IMAGES
 
 # tqdm's own, but with frames per second also where that is less than one
@@ -33,8 +34,19 @@ Predictor = Callable[[Iterable[NDArray[np.uint8]]], Iterator[tuple[NDArray[np.ui
 Keeper = Callable[[int, Fraction, list[Any]], None]
 
 
+DEMOS = ByArchitecture()
+
+
+class Kept(NamedTuple):
+    """What is written beside the pictures, and is whole or absent like them."""
+
+    option: str  # of the tool, which names it
+    path: str | Path  # a file or a folder
+    keeper: AbstractContextManager[Keeper]
+
+
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every demo takes: a video, where to draw it, and config overrides at the end."""
+    """Add what every demo takes, what some do, and config overrides at the end."""
     parser.add_argument(
         "--input", required=True, metavar="INPUT", help="a video, a folder of images, or a camera"
     )
@@ -43,6 +55,14 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=float, help="of a folder of images; default: 10")
     parser.add_argument("--max-frames", type=int, metavar="N", help="default: all")
+    parser.add_argument(
+        "--compare-baseline",
+        nargs="?",
+        const="",
+        metavar="WEIGHTS",
+        help="show the per-frame model beside it, with its own weights or with the same ones",
+    )
+    DEMOS.add_arguments(parser)
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
     )
@@ -80,14 +100,14 @@ def changed_cfg(cfg: CfgNode, *pairs: Any) -> CfgNode:
 
 
 def write_predictions(
-    video: InputVideo,
-    predictors: Sequence[Predictor],
+    source: str | Path,
+    output: str | Path,
+    load: Callable[[], Sequence[Predictor]],
     draw: Callable[[Picture, list[Any]], Picture],
-    output: Path,
     *,
+    kept: Kept | None = None,
+    fps: float | None = None,
     max_frames: int | None = None,
-    keep: AbstractContextManager[Keeper] | None = None,
-    kept: str | Path | None = None,
 ) -> None:
     """Predict on a video and write what is drawn, in constant memory.
 
@@ -95,25 +115,31 @@ def write_predictions(
     something else goes wrong.
 
     Args:
-        video: its frames.
-        predictors: run in lockstep.
-        draw: makes the picture of a frame (H, W, 3), RGB, and of what each predictor found on it.
+        source: a video file, a folder of images, or the number of a camera; see open_video.
         output: an mp4 file, or a new folder for PNG files.
+        load: makes predictors, which run in lockstep.
+        draw: makes the picture of a frame (H, W, 3), RGB, and of what each predictor found on it.
+        kept: what else is written.
+        fps: frames a second of a folder of images, by default 10.
         max_frames: stop after so many.
-        keep: writes something else as well, which is whole or absent like the pictures.
-        kept: the file or folder of that.
 
     Raises:
-        InputError: there are no frames, or only a part of the video could be read.
+        InputError: something of the above is not usable, or only a part of the video could be read.
         KeyboardInterrupt: after Ctrl-C.
     """
+    output = Path(output)
+    check_paths(source, output, max_frames)
+    if kept is not None:
+        check_apart(kept.option, kept.path, source, output)
+    video = open_video(source, fps)
+    predictors = load()
     total = min(filter(None, (video.num_frames, max_frames)), default=None)
     frames: Iterator[Frame] = islice(video, max_frames)
     if video.num_frames is not None:  # a camera's come when they come
         frames = read_ahead(frames)
     found = predict_in_step(frames, predictors)
     bar = progress(found, desc=video.name, total=total, unit=" frames", bar_format=BAR, delay=0)
-    keep = contextlib.nullcontext(lambda *_: None) if keep is None else keep
+    keep: Any = contextlib.nullcontext(lambda *_: None) if kept is None else kept.keeper
     count = 0
     with _noting_interrupts(output) as interrupted:
         with bar, _pictures(output, video.rate) as write, keep as add:
@@ -125,7 +151,7 @@ def write_predictions(
                     break
             if not count:
                 raise InputError(video.damage or f"there are no frames in {video.name}")
-        print(f"wrote {count} frames to {output}" + (f", {kept}" if kept else ""))
+        print(f"wrote {count} frames to {output}" + (f", {kept.path}" if kept else ""))
     if interrupted():
         raise KeyboardInterrupt
     if video.damage:

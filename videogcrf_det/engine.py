@@ -36,7 +36,7 @@ from torch import nn
 from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer, check_optimizer
-from videogcrf_det.config import add_videogcrf_config, find_config
+from videogcrf_det.config import find_config, keys_of
 from videogcrf_det.config_keys import built_from_config, check_keys, check_parts, check_takes_clips
 from videogcrf_det.data import (
     ClipDatasetMapper,
@@ -64,20 +64,21 @@ AMP_PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 def build_cfg(
     config_file: str,
     opts: Sequence[str] = (),
-    add_config: Callable[[CfgNode], None] = add_videogcrf_config,
+    add_config: Callable[[CfgNode], None] | None = None,
 ) -> CfgNode:
     """The frozen config of a file and of ``KEY VALUE`` pairs; on the CPU where there is no GPU.
 
     Args:
         config_file: YAML, by path or by name (see find_config); "" for detectron2's defaults.
         opts: keys and values, alternately.
-        add_config: adds the keys that detectron2 does not have.
+        add_config: adds the keys that detectron2 does not have; by default those of the
+            meta-architecture.
     """
     path = config_file and find_config(config_file)
     cfg = get_cfg()
-    add_config(cfg)
-    stock = cfg.clone()
     try:
+        (add_config or keys_of(path, opts))(cfg)
+        stock = cfg.clone()
         if path:
             cfg.merge_from_file(path)
         # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word

@@ -13,14 +13,14 @@ to log depth.
 
 
 def main() -> None:
-    from video_depth import VideoDepth, add_depth_config, run
+    from video_depth import VideoDepth, run
 
     from videogcrf_det.errors import InputError
     from videogcrf_det.steady.command_line import argument_parser, fit_as_asked
     from videogcrf_det.steady.detector import load_detector
 
     args = argument_parser(__doc__, EPILOG).parse_args()
-    network = load_detector(args.config_file, args.weights, args.opts, add_depth_config)
+    network = load_detector(args.config_file, args.weights, args.opts)
     if isinstance(network.model, VideoDepth) and network.model.chain is not None:
         raise InputError(
             f"the network of {args.config_file} has a chain of its own: set MODEL.DEPTH_HEAD.CHAIN "

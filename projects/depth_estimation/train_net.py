@@ -19,11 +19,11 @@ Evaluate again, or fields of fit_video.py in the network of single frames:
 def work(args) -> None:
     """What each process does."""
     from detectron2.engine import default_setup
-    from video_depth import add_depth_config, run
+    from video_depth import run
 
     from videogcrf_det.engine import build_cfg
 
-    cfg = build_cfg(args.config_file, args.opts, add_depth_config)
+    cfg = build_cfg(args.config_file, args.opts)
     default_setup(cfg, args)
     run(cfg, resume=args.resume, eval_only=args.eval_only)
 

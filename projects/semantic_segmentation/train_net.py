@@ -19,9 +19,9 @@ def work(args) -> None:
     from video_semseg import SemanticTrainer
 
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.segmentation import add_segmentation_config, run_phases
+    from videogcrf_det.segmentation import run_phases
 
-    cfg = build_cfg(args.config_file, args.opts, add_segmentation_config)
+    cfg = build_cfg(args.config_file, args.opts)
     run_phases(SemanticTrainer, cfg, args)
 
 

@@ -24,6 +24,7 @@ from videogcrf_det.affinity.clip import (
 from videogcrf_det.affinity.couplings import Map, cells_of_pixels, point_affinity
 from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow, draw_grid
 from videogcrf_det.data.classes import check_classes
+from videogcrf_det.dispatch import DETECTORS, ByArchitecture
 from videogcrf_det.drawing.overlay import draw_instances
 from videogcrf_det.drawing.predictions import first_test_set
 from videogcrf_det.engine import load_model
@@ -66,9 +67,13 @@ FOOTER = (
 FOOTER_SHARES = (
     "\nIn the corners: share of the absolute values on the outlined {}, on its share of the frame."
 )
+AFFINITIES = ByArchitecture()
 Table = dict[str, list[float | None]]  # shares, V each, by the name of a row
 
 
+@AFFINITIES.register(
+    DETECTORS, {"--feature": {"metavar": "NAME", "help": "default: the first that is coupled"}}
+)
 def visualize_affinity(
     cfg: CfgNode,
     output: str | Path,

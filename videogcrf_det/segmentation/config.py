@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 from detectron2.projects.deeplab import add_deeplab_config
 
-from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.config import ADDED_KEYS, add_videogcrf_config
 
 PHASES = ("unary", "pairwise", "joint")
 
@@ -55,6 +55,9 @@ def add_segmentation_config(cfg: CN) -> None:
     cfg.TEST.DENSE_CRF.APPEARANCE_STD = 80.0
     cfg.TEST.DENSE_CRF.COLOUR_STD = 13.0
     cfg.TEST.DENSE_CRF.APPEARANCE_WEIGHT = 10.0
+
+
+ADDED_KEYS["VideoSegmentor"] = add_segmentation_config
 
 
 def _solver(lr: float, max_iter: int, batch: int) -> CN:

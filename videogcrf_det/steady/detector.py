@@ -13,7 +13,7 @@ from detectron2.data import transforms as T
 from torch import nn
 
 from videogcrf_det.checkpoint import ClipCheckpointer
-from videogcrf_det.config import add_videogcrf_config, find_config
+from videogcrf_det.config import find_config
 from videogcrf_det.engine import build_cfg, load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.fields import SteadyFields
@@ -69,7 +69,7 @@ def load_detector(
     config_file: str,
     weights: str = "",
     opts: Sequence[str] = (),
-    add_config: Callable[[CfgNode], None] = add_videogcrf_config,
+    add_config: Callable[[CfgNode], None] | None = None,
 ) -> Detector:
     """Build a detector and load its weights.
 
@@ -77,7 +77,7 @@ def load_detector(
         config_file: YAML or a LazyConfig (.py), by path or by name (see find_config).
         weights: replace those that the config names.
         opts: ``KEY VALUE`` pairs, or ``key=value`` for a LazyConfig.
-        add_config: adds the keys that detectron2 does not have.
+        add_config: see build_cfg.
 
     Raises:
         InputError: there is no such config, or the weights do not fit.

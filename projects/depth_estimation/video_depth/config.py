@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode as CN
 
-from videogcrf_det.config import add_videogcrf_config
+from videogcrf_det.config import ADDED_KEYS, add_videogcrf_config
 
 
 def add_depth_config(cfg: CN) -> None:
@@ -39,3 +39,6 @@ def add_depth_config(cfg: CN) -> None:
     # Multiply what is predicted on a frame so that its median is the true one. For networks that
     # know depth up to a scale alone.
     cfg.TEST.DEPTH.MEDIAN_SCALING = False
+
+
+ADDED_KEYS["VideoDepth"] = add_depth_config

@@ -1,5 +1,8 @@
 """Videos of depth, and what goes beside them."""
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from video_depth.demo import run_demo, single_frames_cfg
 from video_depth.drawing import depth_range, draw_depth, draw_deviation
 from video_depth.predictor import Depth, DepthPredictor
 
+from tests.projects.depth_estimation.conftest import CONFIG
 from videogcrf_det import InputError
 from videogcrf_det.data.depth import read_depth
 
@@ -45,7 +49,7 @@ def test_pictures_and_maps(make_cfg, own_root, tmp_path, monkeypatch):
         make_cfg(),
         source,
         tmp_path / "clip",
-        compare_baseline=True,
+        baseline="",
         depth_folder=tmp_path / "maps",
         unit=0.01,
         max_frames=3,
@@ -93,3 +97,20 @@ def test_the_predictor_gives_what_the_chain_gives(make_cfg, make_model, frames, 
         assert (depth.metres == same.metres).all()
     with pytest.raises(InputError, match="does not estimate depth of videos"):
         DepthPredictor(make_cfg("MODEL.META_ARCHITECTURE", "ClipRCNN", "MODEL.WEIGHTS", "a.pth"))
+
+
+def test_the_tool(small, own_root, tmp_path, monkeypatch, capfd):
+    """It goes by the meta-architecture, and refuses options of others."""
+    monkeypatch.setattr(demo, "DepthPredictor", ByColour)
+    words = ["--config-file", CONFIG, "--input", own_root / "walk-000/frames"]
+    words += ["--output", tmp_path / "film", "--max-frames", 2, "--compare-baseline"]
+    for own, code in ((["--depth", tmp_path / "maps"], 0), (["--opacity", 0.5], 2)):
+        monkeypatch.setattr(sys, "argv", ["demo.py", *map(str, [*words, *own, "--opts", *small])])
+        ended = 0
+        try:
+            runpy.run_path("tools/demo.py", run_name="__main__")
+        except SystemExit as end:
+            ended = end.code
+        assert ended == code
+    assert "--opacity is for VideoSegmentor, and MODEL" in capfd.readouterr().err
+    assert len(list((tmp_path / "maps").iterdir())) == 2

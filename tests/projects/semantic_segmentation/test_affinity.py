@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video_semseg.drawing import Palette, draw_labels, palette_for
-from video_semseg.predictor import SemanticPredictor
-from video_semseg.visualize_affinity import choose, describe, infer, visualize_affinity
 
 from tests.gcrf.reference import reference_coupling, reference_matrix
 from tests.projects.semantic_segmentation.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
@@ -18,6 +15,9 @@ from videogcrf_det.affinity.couplings import cell_couplings
 from videogcrf_det.affinity.grid import HeatRow
 from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.predictor import model_input
+from videogcrf_det.segmentation.affinity import choose, describe, infer, visualize_affinity
+from videogcrf_det.segmentation.drawing import Palette, draw_labels, palette_for
+from videogcrf_det.segmentation.predictor import SemanticPredictor
 
 PALETTE = Palette(NAMES, COLOURS)
 
@@ -199,7 +199,7 @@ def test_the_tool(tiny, tmp_path, monkeypatch, capsys):
     output = tmp_path / "ball.png"
     words = ["--config-file", CONFIG, "--output", output, "--label", "ball", "--opts", *tiny]
     monkeypatch.setattr(sys, "argv", ["visualize_affinity.py", *map(str, words)])
-    path = "projects/semantic_segmentation/visualize_affinity.py"
+    path = "tools/visualize_affinity.py"
     runpy.run_path(path, run_name="__main__")
     out = capsys.readouterr().out
     assert "area of the label" in out

@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video_semseg import demo
-from video_semseg.demo import run_demo, unary_cfg
-from video_semseg.drawing import Palette, draw_labels, legend, palette_for
-from video_semseg.predictor import Segmentation, SemanticPredictor
 
 from tests.projects.semantic_segmentation.tiny import (
     COLOURS,
@@ -21,8 +17,12 @@ from tests.projects.semantic_segmentation.tiny import (
 )
 from tests.test_demo import decode
 from tests.video.files import cut, number_of, picture, write_video
-from videogcrf_det import InputError
+from videogcrf_det import InputError, demo_loop
 from videogcrf_det.demo_loop import changed_cfg
+from videogcrf_det.segmentation import demo
+from videogcrf_det.segmentation.demo import run_demo, unary_cfg
+from videogcrf_det.segmentation.drawing import Palette, draw_labels, legend, palette_for
+from videogcrf_det.segmentation.predictor import Segmentation, SemanticPredictor
 from videogcrf_det.video import InputVideo
 
 PALETTE = Palette(NAMES, COLOURS)
@@ -158,7 +158,7 @@ def interrupted(monkeypatch):
                 yield picture(number % 60), None
 
         video = InputVideo("endless", Fraction(10), None, images())
-        monkeypatch.setattr(demo, "open_video", lambda *_: video)
+        monkeypatch.setattr(demo_loop, "open_video", lambda *_: video)
 
     return press
 
@@ -189,7 +189,7 @@ def test_interrupts(make_cfg, tmp_path, interrupted, capsys):
         ({"output": "out", "labels": "out/labels"}, "--labels .* and --output .* overlap"),
         ({"output": "labels/out.mp4", "labels": "labels"}, "--labels .* and --output .* overlap"),
         ({"source": "gone.mp4"}, r"gone\.mp4 is no file"),
-        ({"compare_baseline": True}, "MODEL.PHASE is unary: leave it out"),
+        ({"baseline": ""}, "MODEL.PHASE is unary: leave it out"),
     ],
 )
 def test_bad_options(make_cfg, frames_folder, tmp_path, options, sentence):
@@ -198,7 +198,7 @@ def test_bad_options(make_cfg, frames_folder, tmp_path, options, sentence):
     for name in ("source", "output", "labels"):
         if name in paths:
             paths[name] = tmp_path / paths[name]
-    cfg = make_cfg(*["MODEL.PHASE", "unary"] if "compare_baseline" in options else [])
+    cfg = make_cfg(*["MODEL.PHASE", "unary"] if "baseline" in options else [])
     before = set(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=sentence):
         run_demo(cfg, **paths)
@@ -214,7 +214,7 @@ def test_comparison(make_cfg, frames_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "side_by_side", lambda p: panels.append(p) or side_by_side(p))
     cfg = make_cfg()
     labels = tmp_path / "labels"
-    run_demo(cfg, frames_folder, tmp_path / "out", labels=labels, compare_baseline=True)
+    run_demo(cfg, frames_folder, tmp_path / "out", labels=labels, baseline="")
     assert {caption for row in panels for caption, _ in row} == {
         "Unaries alone, frame by frame",
         "VideoGCRF, 3 frames",
@@ -246,7 +246,7 @@ def test_the_tool(tiny, tmp_path, monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["demo.py", *map(str, words)])
         ended = 0
         try:
-            runpy.run_path("projects/semantic_segmentation/demo.py", run_name="__main__")
+            runpy.run_path("tools/demo.py", run_name="__main__")
         except SystemExit as end:
             ended = end.code
         out, err = capfd.readouterr()

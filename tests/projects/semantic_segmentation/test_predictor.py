@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.detection_utils import read_image
-from video_semseg.predictor import SemanticPredictor
 
 from videogcrf_det import InputError
 from videogcrf_det.data import VideoDatasetMapper, load_videos
+from videogcrf_det.segmentation.predictor import SemanticPredictor
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from video_semseg import visualize
-from video_semseg.drawing import Palette, draw_labels, legend
 from video_semseg.evaluation import VideoSemSegEvaluator
-from video_semseg.visualize import SPACING, visualize_predictions
 
 from tests.conftest import unregister
 from tests.projects.semantic_segmentation.tiny import COLOURS, NAMES, VOID
 from videogcrf_det import InputError
 from videogcrf_det.data import load_videos
 from videogcrf_det.drawing.overlay import enlarge
+from videogcrf_det.segmentation.compare import SPACING, compare_predictions
+from videogcrf_det.segmentation.drawing import Palette, draw_labels, legend
 
 PALETTE = Palette(NAMES, COLOURS)
 SIZES = {"walk": (20, 30), "ride": (24, 28)}
@@ -125,7 +125,7 @@ def rows(monkeypatch):
 
 def test_the_frames_that_differ_most(evaluated, tmp_path, rows):
     run, base = evaluated("run", run_labels), evaluated("base", base_labels)
-    visualize_predictions(run, base, tmp_path / "out.png", num_frames=9)
+    compare_predictions(run, base, tmp_path / "out.png", num_frames=9)
     assert [row[0][0] for row in rows] == [
         "walk, frame 20",
         f"walk, frame {10 * (2 + SPACING)}",
@@ -153,14 +153,14 @@ def test_the_frames_that_differ_most(evaluated, tmp_path, rows):
     below = legend(PALETTE, sheet.shape[1], 1.2)
     np.testing.assert_array_equal(sheet[-len(below) :], below)
     rows.clear()
-    visualize_predictions(run, base, tmp_path / "out.png", num_frames=1)
+    compare_predictions(run, base, tmp_path / "out.png", num_frames=1)
     assert [row[0][0] for row in rows] == ["walk, frame 20"]
 
 
 def test_models_that_agree(evaluated, tmp_path):
     run, base = evaluated("run", base_labels), evaluated("base", base_labels)
     with pytest.raises(InputError, match="label every pixel alike"):
-        visualize_predictions(run, base, tmp_path / "out.png")
+        compare_predictions(run, base, tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
 
 
@@ -191,7 +191,7 @@ def test_bad_input_is_one_sentence(evaluated, videos, tmp_path, options, damage,
     for name in ("run", "baseline", "output"):
         paths[name] = tmp_path / paths[name]
     with pytest.raises(InputError, match=sentence) as error:
-        visualize_predictions(**paths)
+        compare_predictions(**paths)
     assert "\n" not in str(error.value)
     assert not paths["output"].exists()
 
@@ -201,7 +201,7 @@ def test_the_tool(evaluated, tmp_path, monkeypatch, capsys):
     output = tmp_path / "new" / "out.png"
     words = ["--run", run, "--baseline", base, "--output", output]
     monkeypatch.setattr(sys, "argv", ["visualize_predictions.py", *map(str, words)])
-    path = "projects/semantic_segmentation/visualize_predictions.py"
+    path = "tools/visualize_predictions.py"
     runpy.run_path(path, run_name="__main__")
     assert f"wrote {output}" in capsys.readouterr().out
     assert np.asarray(Image.open(output)).std() > 10

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from videogcrf_det.predictor import FramePredictor
-from videogcrf_det.segmentation import VideoSegmentor
+from videogcrf_det.segmentation.segmentor import VideoSegmentor
 
 
 class Segmentation(NamedTuple):

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from video_semseg.drawing import LabelMap, Palette, draw_labels, legend, palette_of
 from videogcrf_det.data import load_videos
 from videogcrf_det.data.images import read_image, read_label_map
 from videogcrf_det.data.mappers import named_if_unreadable
@@ -20,6 +19,13 @@ from videogcrf_det.drawing.panels import BACKGROUND, side_by_side, write_png
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.record import only_dataset
 from videogcrf_det.progress import progress
+from videogcrf_det.segmentation.drawing import (
+    LabelMap,
+    Palette,
+    draw_labels,
+    legend,
+    palette_of,
+)
 
 PREDICTIONS = "sem_seg_predictions.json"  # as detectron2's SemSegEvaluator writes it
 SPACING = 5  # frames of one video between two that are shown, which would be much the same
@@ -35,7 +41,7 @@ class Compared(NamedTuple):
     truth: LabelMap
 
 
-def visualize_predictions(
+def compare_predictions(
     run: str | Path,
     baseline: str | Path,
     output: str | Path,

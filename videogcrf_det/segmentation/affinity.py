@@ -13,9 +13,6 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode
 from torch import Tensor
 
-from video_semseg.drawing import LabelMap, Palette, draw_labels, palette_for
-from video_semseg.predictor import SemanticPredictor
-from video_semseg.visualize import read_labels
 from videogcrf_det.affinity.clip import (
     Clip,
     Point,
@@ -26,6 +23,7 @@ from videogcrf_det.affinity.clip import (
 from videogcrf_det.affinity.couplings import cell_couplings, cells_of_pixels
 from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow
 from videogcrf_det.affinity.visualize import (
+    AFFINITIES,
     check_output,
     coupling_rows,
     find_clip,
@@ -38,7 +36,11 @@ from videogcrf_det.affinity.visualize import (
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Terms
 from videogcrf_det.predictor import model_input
-from videogcrf_det.segmentation import FrameTerms, VideoSegmentor
+from videogcrf_det.segmentation.compare import read_labels
+from videogcrf_det.segmentation.drawing import LabelMap, Palette, draw_labels, palette_for
+from videogcrf_det.segmentation.frames import FrameTerms
+from videogcrf_det.segmentation.predictor import SemanticPredictor
+from videogcrf_det.segmentation.segmentor import VideoSegmentor
 
 MIN_SHARE = 0.02  # of the frame, for a label to be chosen
 INHIBITION = (
@@ -55,6 +57,9 @@ class Scores(NamedTuple):
     inferred: Tensor  # (V, L, h, w)
 
 
+@AFFINITIES.register(
+    "VideoSegmentor", {"--label": {"metavar": "NAME", "help": "default: the one at the point"}}
+)
 def visualize_affinity(
     cfg: CfgNode,
     output: str | Path,

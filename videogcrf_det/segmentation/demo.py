@@ -1,4 +1,4 @@
-"""Labels drawn over any video; what the project's demo.py does."""
+"""Labels drawn over any video."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -9,7 +9,19 @@ import numpy as np
 from detectron2.config import CfgNode
 from numpy.typing import NDArray
 
-from video_semseg.drawing import (
+from videogcrf_det.demo_loop import (
+    DEMOS,
+    Kept,
+    Predictor,
+    changed_cfg,
+    keep_maps,
+    write_predictions,
+)
+from videogcrf_det.dispatch import Options
+from videogcrf_det.drawing.overlay import Picture, display_size
+from videogcrf_det.drawing.panels import side_by_side
+from videogcrf_det.errors import InputError
+from videogcrf_det.segmentation.drawing import (
     OPACITY,
     LabelMap,
     draw_labels,
@@ -17,27 +29,26 @@ from video_semseg.drawing import (
     with_legend,
     write_label_map,
 )
-from video_semseg.predictor import SemanticPredictor
-from videogcrf_det.demo_loop import (
-    Predictor,
-    changed_cfg,
-    check_apart,
-    check_paths,
-    keep_maps,
-    write_predictions,
-)
-from videogcrf_det.drawing.overlay import Picture, display_size
-from videogcrf_det.drawing.panels import side_by_side
-from videogcrf_det.errors import InputError
-from videogcrf_det.video import open_video
+from videogcrf_det.segmentation.predictor import SemanticPredictor
+
+OPTIONS: Options = {
+    "--labels": {"metavar": "FOLDER", "help": "gets the label maps as indexed PNGs"},
+    "--opacity": {
+        "type": float,
+        "default": OPACITY,
+        "metavar": "P",
+        "help": "of the labels' colours, from 0 to 1; default: %(default)s",
+    },
+}
 
 
+@DEMOS.register("VideoSegmentor", OPTIONS)
 def run_demo(
     cfg: CfgNode,
     source: str | Path,
     output: str | Path,
     *,
-    compare_baseline: bool = False,
+    baseline: str | None = None,
     labels: str | Path | None = None,
     opacity: float = OPACITY,
     fps: float | None = None,
@@ -45,30 +56,20 @@ def run_demo(
 ) -> None:
     """Segment a video, and draw the labels over it, with a legend below.
 
-    Memory and what an interrupt or a damaged input leave are as in videogcrf_det.demo.
-
     Args:
-        cfg: a config of VideoSegmentor, with trained weights in MODEL.WEIGHTS.
-        source: a video file, a folder of images, or the number of a camera; see open_video.
-        output: an mp4 file, or a new folder for PNG files.
-        compare_baseline: show what the unaries of the same weights say on their own beside it.
+        cfg: of a VideoSegmentor, with trained weights in MODEL.WEIGHTS.
+        source, output, fps, max_frames: see write_predictions.
+        baseline: show what unaries say on their own beside it: those of a file of weights, or of
+            the same ones for "".
         labels: a new folder, gets the label maps as indexed PNG files of the frames' size.
         opacity: of the labels' colours, from 0 to 1.
-        fps: frames a second of a folder of images, by default 10.
-        max_frames: stop after so many.
 
     Raises:
-        InputError: something of the above is not usable, or only a part of the video could be read.
-        KeyboardInterrupt: after Ctrl-C.
+        InputError, KeyboardInterrupt: see write_predictions.
     """
-    output = Path(output)
     if not 0 <= opacity <= 1:
         raise InputError(f"--opacity must be from 0 to 1, got {opacity}")
-    check_paths(source, output, max_frames)
-    if labels is not None:
-        check_apart("--labels", labels, source, output)
-    cfgs = [cfg, unary_cfg(cfg)] if compare_baseline else [cfg]
-    video = open_video(source, fps)
+    cfgs = [cfg] if baseline is None else [cfg, unary_cfg(cfg, baseline)]
     palette, captions = palette_for(cfg), [_caption(each) for each in cfgs]
 
     def draw(image: Picture, found: list[LabelMap]) -> Picture:
@@ -80,21 +81,23 @@ def run_demo(
             drawn = side_by_side(list(zip(captions, pictures, strict=True))[::-1])
         return with_legend(drawn, palette)
 
+    write = partial(write_label_map, palette=palette)
     write_predictions(
-        video,
-        [_decided(SemanticPredictor(each)) for each in cfgs],
-        draw,
+        source,
         output,
+        lambda: [_decided(SemanticPredictor(each)) for each in cfgs],
+        draw,
+        kept=None if labels is None else Kept("--labels", labels, keep_maps(labels, write)),
+        fps=fps,
         max_frames=max_frames,
-        keep=None
-        if labels is None
-        else keep_maps(labels, partial(write_label_map, palette=palette)),
-        kept=labels,
     )
 
 
-def unary_cfg(cfg: CfgNode) -> CfgNode:
-    """The config of the unaries alone, with the same weights.
+def unary_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
+    """The config of the unaries alone.
+
+    Args:
+        weights: their own; by default those of ``cfg``.
 
     Raises:
         InputError: it is ``cfg`` itself.
@@ -104,7 +107,8 @@ def unary_cfg(cfg: CfgNode) -> CfgNode:
             "--compare-baseline compares the unaries with the random field, and MODEL.PHASE is "
             "unary: leave it out, or name a joint model and MODEL.PHASE joint"
         )
-    return changed_cfg(cfg, "MODEL.PHASE", "unary")
+    weights = weights or cfg.MODEL.WEIGHTS
+    return changed_cfg(cfg, "MODEL.PHASE", "unary", "MODEL.WEIGHTS", weights)
 
 
 def _caption(cfg: CfgNode) -> str:

@@ -1,0 +1,77 @@
+"""Tools that do the same for several meta-architectures, each with options of its own."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from detectron2.config import CfgNode
+
+from videogcrf_det.errors import InputError
+
+DETECTORS = "detectors"  # meta-architectures that nothing was registered for
+
+Function = Callable[..., Any]
+# of add_argument, by the flag
+Options = Mapping[str, Mapping[str, Any]]
+
+
+class _Entry(NamedTuple):
+    run: Function
+    options: Options
+
+
+class ByArchitecture:
+    """What a tool does, by the meta-architecture of the config that it is given.
+
+    Projects register what is to be done with their own when they are imported.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def register(self, architecture: str, options: Options) -> Callable[[Function], Function]:
+        """Decorate the function for a meta-architecture, or for all DETECTORS.
+
+        Args:
+            architecture: its name in META_ARCH_REGISTRY.
+            options: what the tool takes for it alone, as arguments of ``add_argument`` by flag. The
+                function gets them by name.
+        """
+
+        def add(run: Function) -> Function:
+            self._entries[architecture] = _Entry(run, options)
+            return run
+
+        return add
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of all, each in a group of its own."""
+        for name, entry in self._entries.items():
+            group = parser.add_argument_group(f"for {name}")
+            for flag, settings in entry.options.items():
+                group.add_argument(flag, **settings)
+
+    def run(self, args: argparse.Namespace, cfg: CfgNode, *positional: Any, **shared: Any) -> Any:
+        """Call the function for a config, with what was given of its own options.
+
+        Raises:
+            InputError: an option was given that is for another meta-architecture.
+        """
+        name = cfg.MODEL.META_ARCHITECTURE
+        name = name if name in self._entries else DETECTORS
+        given = vars(args)
+        own = {_dest(*option): option for option in self._entries[name].options.items()}
+        for other, entry in self._entries.items():
+            for flag, settings in entry.options.items():
+                dest = _dest(flag, settings)
+                if dest not in own and given[dest] != settings.get("default"):
+                    raise InputError(
+                        f"{flag} is for {other}, and MODEL.META_ARCHITECTURE is "
+                        f"{cfg.MODEL.META_ARCHITECTURE}: leave it out"
+                    )
+        chosen = {dest: given[dest] for dest in own}
+        return self._entries[name].run(cfg, *positional, **shared, **chosen)
+
+
+def _dest(flag: str, settings: Mapping[str, Any]) -> str:
+    return settings.get("dest", flag.removeprefix("--").replace("-", "_"))
