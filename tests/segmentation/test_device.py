@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from tests.support.gpu import GPUTensor, simulated_gpu
 
-from .test_given import make, make_clip
+from .test_given_unaries import make, make_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 

@@ -10,7 +10,7 @@ from videogcrf_det.segmentation.engine import (
 )
 from videogcrf_det.segmentation.evaluation import evaluate_pairwise
 from videogcrf_det.segmentation.frames import Frame, FrameTerms
-from videogcrf_det.segmentation.given import GivenUnaries
+from videogcrf_det.segmentation.given_unaries import GivenUnaries
 from videogcrf_det.segmentation.heads import SegmentationHead
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.segmentation.phases import phase_cfg

@@ -99,8 +99,8 @@ def run_phases(
     unknown = sorted({*names} - {*PHASES})
     if unknown or not names:
         raise InputError(f"PHASES.NAMES {list(names)} are not some of {', '.join(PHASES)}")
-    given = args.phase == "unary" and args.eval_only
-    if args.phase not in ("all", *names) and not given:
+    evaluates_unaries = args.phase == "unary" and args.eval_only
+    if args.phase not in ("all", *names) and not evaluates_unaries:
         raise InputError(f"--phase {args.phase} is none of {', '.join(names)}, nor all")
     phases = names if args.phase == "all" else [args.phase]
     named = args.eval_only and "MODEL.WEIGHTS" in args.opts

@@ -22,12 +22,12 @@ class FrameTerms(NamedTuple):
     terms: Terms  # unary (1, L, h, w); without embeddings in phase "unary"
     size: tuple[int, int]  # H, W of the frame as the network sees it
     padded: tuple[int, int]  # those of the padded frame, which the h x w cells cover
-    given: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
+    given_unaries: Tensor | None  # (1, L, H', W'), the unaries that a padded frame came with
 
     def in_pixels(self, scores: Tensor) -> Tensor:
         """Scores (1, L, h, w) of cells at the pixels of the frame: (1, L, H, W)."""
         height, width = self.size
-        pixels = scores_in_pixels(scores, self.terms.unary, self.given, self.padded)
+        pixels = scores_in_pixels(scores, self.terms.unary, self.given_unaries, self.padded)
         return pixels[..., :height, :width]
 
 
@@ -38,12 +38,12 @@ def cells_of(size: Sequence[int], padded: Sequence[int], maps: Tensor) -> tuple[
 
 
 def scores_in_pixels(
-    scores: Tensor, unary: Tensor, given: Tensor | None, size: Sequence[int]
+    scores: Tensor, unary: Tensor, given_unaries: Tensor | None, size: Sequence[int]
 ) -> Tensor:
     """Scores of cells at pixels; where unaries were given there, what has changed is added."""
-    change = scores if given is None else scores - unary
+    change = scores if given_unaries is None else scores - unary
     pixels = F.interpolate(change, size, mode="bilinear", align_corners=False)
-    return pixels if given is None else given + pixels
+    return pixels if given_unaries is None else given_unaries + pixels
 
 
 def of_one_size(frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -80,7 +80,7 @@ class SegmentationHead(nn.Module):
             "pool_scales": head.POOL_SCALES,
         }
 
-    def forward(self, maps: Mapping[str, Tensor], given: Tensor | None = None) -> Tensor:
+    def forward(self, maps: Mapping[str, Tensor], given_unaries: Tensor | None = None) -> Tensor:
         """Unaries (M, L, H, W) from features (M, C, H, W), in float32 under autocast too.
 
         Unaries that frames came with are of no use here.

@@ -35,7 +35,7 @@ from videogcrf_det.segmentation.frames import (
     of_one_size,
     scores_in_pixels,
 )
-from videogcrf_det.segmentation.given import GivenUnaries, GridBackbone
+from videogcrf_det.segmentation.given_unaries import GivenUnaries, GridBackbone
 from videogcrf_det.segmentation.labels import check_labels
 from videogcrf_det.streams import in_step
 
@@ -207,24 +207,24 @@ class VideoSegmentor(nn.Module):
                 if result.accuracy.isfinite():
                     storage.put_scalar(f"{name}_accuracy", result.accuracy.item())
             return {f"loss_{name}": result.loss for name, result in found.items()}
-        given = self._given(frames)
-        scores = unary = self.unaries(features, given)
+        given_unaries = self._given_unaries(frames)
+        scores = unary = self.unaries(features, given_unaries)
         if self.phase == "joint":
             source = features[self.embedding_feature]
             cells = self._cells(images, source)
             scores = self.crf(source, lengths, unary=unary, valid_sizes=cells)
-        scores = scores_in_pixels(scores, unary, given, labels.shape[1:])
+        scores = scores_in_pixels(scores, unary, given_unaries, labels.shape[1:])
         loss = F.cross_entropy(scores, labels, ignore_index=self.ignore_label, reduction="sum")
         return {"loss_sem_seg": loss / (labels != self.ignore_label).sum().clamp(min=1)}
 
-    def unaries(self, features: dict[str, Tensor], given: Tensor | None) -> Tensor:
+    def unaries(self, features: dict[str, Tensor], given_unaries: Tensor | None) -> Tensor:
         """Scores (M, L, h, w), of every position above that of its lowest label.
 
         No softmax sees the shift, but couplings do: they inhibit by what is positive. Scores that
         add up to zero would undo the inhibition of wrong labels, which the pairwise objective
         teaches, and give couplings next to no gradient.
         """
-        scores = self.head(features, given)
+        scores = self.head(features, given_unaries)
         return scores - scores.amin(1, keepdim=True)
 
     @torch.no_grad()
@@ -272,7 +272,7 @@ class VideoSegmentor(nn.Module):
             check_labels(frame["sem_seg"], self.head.num_classes, self.ignore_label, name)
         return self._pad([frame["sem_seg"] for frame in frames], self.ignore_label).tensor
 
-    def _given(self, frames: list[Frame]) -> Tensor | None:
+    def _given_unaries(self, frames: list[Frame]) -> Tensor | None:
         """(M, L, H, W), the size of the padded images; None if the frames have no unaries."""
         if "unary" not in frames[0]:
             return None
@@ -334,9 +334,9 @@ class VideoSegmentor(nn.Module):
             }
         if flip:
             maps = {key: values.flip(2) for key, values in maps.items()}
-        images, given = self._images([maps]), self._given([maps])
+        images, given_unaries = self._images([maps]), self._given_unaries([maps])
         features = self.backbone(images.tensor)
-        unary = self.unaries(features, given)
+        unary = self.unaries(features, given_unaries)
         if self.phase == "unary":
             terms = Terms(unary, Embeddings(None, None))
         else:
@@ -344,7 +344,7 @@ class VideoSegmentor(nn.Module):
             cells = self._cells(images, source)
             terms = self.crf.terms(source, unary=unary, valid_sizes=cells)
         height, width = images.tensor.shape[2:]
-        return FrameTerms(terms, images.image_sizes[0], (height, width), given)
+        return FrameTerms(terms, images.image_sizes[0], (height, width), given_unaries)
 
     def _images(self, frames: list[Frame]) -> ImageList:
         mean, std = self.pixel_mean, self.pixel_std

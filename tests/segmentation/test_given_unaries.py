@@ -66,14 +66,14 @@ def test_without_couplings_they_keep_their_resolution():
 
 def test_what_couplings_change_is_added_at_pixels():
     clip, model = make_clip(), make("MODEL.PHASE", "joint").eval()
-    given = torch.stack([frame["unary"] for frame in clip])
+    given_unaries = torch.stack([frame["unary"] for frame in clip])
     with torch.no_grad():
         features = model.backbone(model._images(clip).tensor)
-        cells = torch.nn.functional.avg_pool2d(given, 8)  # 40 x 56 pixels are 5 x 7 cells
+        cells = torch.nn.functional.avg_pool2d(given_unaries, 8)  # 40 x 56 pixels are 5 x 7 cells
         cells -= cells.min(1, keepdim=True).values
         change = model.crf(features["res3"], [3], unary=cells) - cells
         pixels = torch.nn.functional.interpolate(change, (40, 56), mode="bilinear")
-    assert torch.allclose(segment(model, clip), (given + pixels).softmax(1))
+    assert torch.allclose(segment(model, clip), (given_unaries + pixels).softmax(1))
 
 
 def test_mirrored_frames_come_with_mirrored_unaries():

@@ -64,17 +64,17 @@ class GivenUnaries(nn.Module):
         (in_feature,) = cfg.MODEL.VIDEO_GCRF.IN_FEATURES
         return {"in_feature": in_feature, "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}
 
-    def forward(self, features: Mapping[str, Tensor], given: Tensor | None) -> Tensor:
+    def forward(self, features: Mapping[str, Tensor], given_unaries: Tensor | None) -> Tensor:
         """Unaries (M, L, h, w) of cells from those at pixels (M, L, H, W).
 
         Raises:
             InputError: the frames have none, or not of L labels.
         """
-        found = "none" if given is None else f"{given.shape[1]} labels"
-        if given is None or given.shape[1] != self.num_classes:
+        found = "none" if given_unaries is None else f"{given_unaries.shape[1]} labels"
+        if given_unaries is None or given_unaries.shape[1] != self.num_classes:
             raise InputError(
                 f"MODEL.SEM_SEG_HEAD.NAME GivenUnaries needs frames with unaries of "
                 f"{self.num_classes} labels, and there are {found}: use data that has them"
             )
         rows, columns = features[self.in_feature].shape[2:]
-        return F.adaptive_avg_pool2d(given, (rows, columns))
+        return F.adaptive_avg_pool2d(given_unaries, (rows, columns))
