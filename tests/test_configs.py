@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 
+from videogcrf_det.config import as_keys
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.errors import InputError
 from videogcrf_det.modeling import VideoGCRFBackbone
@@ -73,7 +75,7 @@ def test_the_papers_configs_train_and_evaluate(small, name):
         ({"BLOCK_SIZE": 3}, "product couples all positions: leave out BLOCK_SIZE, which is 3"),
         (
             {"PAIRWISE": "average", "SPATIAL_DIM": 0, "TEMPORAL_DIM": 0},
-            r"in MODEL.VIDEO_GCRF: dim \(TEMPORAL_DIM\) must be at least 1, got 0",
+            "in MODEL.VIDEO_GCRF: TEMPORAL_DIM must be at least 1, got 0",
         ),
     ],
 )
@@ -83,3 +85,27 @@ def test_options_that_make_no_sense_together(keys, message):
     with pytest.raises(InputError, match=message) as error:
         build_model(cfg)
     assert "\n" not in str(error.value)
+
+
+def test_the_method_names_no_keys_and_no_flags():
+    """It does not know of them: what calls it says which they are."""
+    for path in Path("videogcrf_det/gcrf").glob("*.py"):
+        words = re.findall(r"(?:MODEL|TEST|SOLVER|INPUT)\.[A-Z]|[\"' ]--[a-z]", path.read_text())
+        assert not words, (path, words)
+
+
+@pytest.mark.parametrize(
+    ("said", "translated"),
+    [
+        ("lam must be above 0, got -1", "LAMBDA must be above 0, got -1"),
+        ('use self_coupling="psd", or a larger lam', "use SELF_COUPLING psd, or a larger LAMBDA"),
+        ("dim must be at least 1", "TEMPORAL_DIM must be at least 1"),
+        ("rounding left the direct solver", "rounding left the direct solver"),
+        (
+            'raise max_iters, or use solver="direct" (said once)',
+            "raise MAX_ITERS, or use SOLVER direct (said once)",
+        ),
+    ],
+)
+def test_what_the_method_says_in_keys(said, translated):
+    assert as_keys(said) == f"in MODEL.VIDEO_GCRF: {translated}"

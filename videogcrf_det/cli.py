@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from videogcrf_det.errors import DETECTRON2_HINT, InputError, has_detectron2
 from videogcrf_det.files import shipped_folder
@@ -89,7 +90,23 @@ def _quieten() -> None:
     """Leave out what a user of the tools can change nothing about."""
     # detectron2's ways of calling torch and of finding its model zoo
     warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script|pkg_resources is")
+    warnings.showwarning = _one_line(warnings.showwarning)
     # the traceback of bad input, which detectron2's trainer logs before it raises it again
     logging.getLogger("detectron2.engine.train_loop").addFilter(
         lambda record: not (record.exc_info and isinstance(record.exc_info[1], InputError))
     )
+
+
+def _one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """What shows a warning of our own in one line, with keys of the config, and others as ever."""
+
+    def show_plainly(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        from videogcrf_det.config import as_keys
+        from videogcrf_det.gcrf import ConvergenceWarning
+
+        if issubclass(category, ConvergenceWarning):
+            print(f"warning: {as_keys(str(message))}", file=sys.stderr)
+        else:
+            show(message, category, *rest)
+
+    return show_plainly

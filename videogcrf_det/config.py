@@ -1,6 +1,7 @@
 """Every key that VideoGCRF adds to a detectron2 config."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ from detectron2.config import CfgNode as CN
 
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import shipped_folder
+from videogcrf_det.gcrf import IndefiniteError
 
+# names of arguments in what videogcrf_det.gcrf says, with a value in quotes or without, and their
+# keys in MODEL.VIDEO_GCRF unless those are the same in capitals
+ARGUMENT = re.compile(
+    r"\b(lam|rtol|max_iters|self_coupling|solver(?==)|(?:spatial_|temporal_)?dim|block_size)\b"
+    r'(?:="(\w+)")?'
+)
+KEYS = {"lam": "LAMBDA", "dim": "TEMPORAL_DIM"}
 # what adds the keys of a meta-architecture that has some of its own, by its name
 ADDED_KEYS: dict[str, Callable[[CN], None]] = {}
 
@@ -220,13 +229,36 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def wrong_options_named() -> Iterator[None]:
-    """Have what a random field says of its arguments name the part of the config."""
+    """Have what a random field says of its arguments name keys of the config."""
     try:
         yield
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"in MODEL.VIDEO_GCRF: {error}") from None
+        raise InputError(as_keys(str(error))) from None
+
+
+@contextlib.contextmanager
+def indefinite_named() -> Iterator[None]:
+    """The same for systems that turn out to be indefinite."""
+    try:
+        yield
+    except IndefiniteError as error:
+        raise InputError(as_keys(str(error))) from None
+
+
+def as_keys(text: str) -> str:
+    """What a random field says, with keys of the config for the names of arguments.
+
+    >>> as_keys('use solver="direct", or a larger lam')
+    'in MODEL.VIDEO_GCRF: use SOLVER direct, or a larger LAMBDA'
+    """
+
+    def key(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return KEYS.get(name, name.upper()) + (f" {value}" if value else "")
+
+    return f"in MODEL.VIDEO_GCRF: {ARGUMENT.sub(key, text)}"
 
 
 def check_windows(num_frames: int, window_step: int) -> None:

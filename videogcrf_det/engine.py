@@ -36,7 +36,7 @@ from torch import nn
 from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer, check_optimizer
-from videogcrf_det.config import find_config, keys_of
+from videogcrf_det.config import find_config, indefinite_named, keys_of
 from videogcrf_det.config_keys import built_from_config, check_keys, check_parts, check_takes_clips
 from videogcrf_det.data import (
     ClipDatasetMapper,
@@ -317,7 +317,7 @@ class VideoTrainer(DefaultTrainer):
         # AMPTrainer needs a GPU; bfloat16, which CPUs are fast in, needs no scaling of gradients
         on_cpu = self.cfg.MODEL.DEVICE == "cpu" and amp_precision(self.cfg) is not None
         try:
-            with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu):
+            with torch.autocast("cpu", torch.bfloat16, enabled=on_cpu), indefinite_named():
                 super().run_step()
         except FloatingPointError as error:
             raise InputError(

@@ -207,3 +207,10 @@ def test_stock_rcnn_with_one_clip_a_batch(make_detector, make_clip):
 def test_bad_clip_lengths(make_detector, key, value):
     with pytest.raises(InputError, match=f"{key} must be.*got {value}"):
         make_detector(key, value)
+
+
+def test_an_indefinite_system_is_named_by_its_keys(make_detector, make_clip):
+    opts = ["MODEL.VIDEO_GCRF.SELF_COUPLING", "zero", "MODEL.VIDEO_GCRF.LAMBDA", 1e-6]
+    model = couple_for_real(make_detector(*opts))
+    with pytest.raises(InputError, match=r"in MODEL\.VIDEO_GCRF: .*SELF_COUPLING psd.*LAMBDA"):
+        model([make_clip(3)])

@@ -56,7 +56,7 @@ class AveragingField(RandomField):
     ) -> None:
         super().__init__(**options)
         if dim < 1:
-            raise ValueError(f"dim (TEMPORAL_DIM) must be at least 1, got {dim}")
+            raise ValueError(f"dim must be at least 1, got {dim}")
         if block_size < 0:
             raise ValueError(f"block_size must not be negative, got {block_size}")
         self.block_size = block_size

@@ -1,4 +1,4 @@
-"""Random fields by the name of their pairwise terms (MODEL.VIDEO_GCRF.PAIRWISE)."""
+"""Random fields by the name of their pairwise terms."""
 
 import inspect
 from typing import Any

@@ -224,12 +224,11 @@ def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None
                 ) from None
         if not isinstance(error, IndefiniteError):
             raise
-        cure = "a larger lam (MODEL.VIDEO_GCRF.LAMBDA)"
+        cure = "a larger lam"
         if coupling_root(operator.weights).signs is None:
             cure = f"use {cure}, or smaller embeddings"
         else:
-            psd = 'self_coupling="psd" (MODEL.VIDEO_GCRF.SELF_COUPLING)'
-            cure = f"the temporal coupling is indefinite: use {psd}, or {cure}"
+            cure = f'the temporal coupling is indefinite: use self_coupling="psd", or {cure}'
         raise IndefiniteError(f"{error}, with lam = {operator.lam:g}; {cure}") from None
 
 
@@ -244,8 +243,7 @@ def _root(operator: SpatioTemporalOperator, columns: int, solver: str) -> Root |
 def _checked(direct: DirectResult, rtol: float) -> tuple[Tensor, Tensor, Tensor]:
     """As ``_iterate``."""
     if not direct.solved and (direct.residual > 10 * rtol).any():  # rounding has its share
-        cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
-        _warn_once("rounding left the direct solver", direct.residual, rtol, cures)
+        _warn_once("rounding left the direct solver", direct.residual, rtol, "rtol or lam")
     return direct.solution, direct.spatial, direct.temporal
 
 
@@ -260,10 +258,10 @@ def _iterate(
         norm = rhs.norm(dim=(1, 2)).clamp(min=torch.finfo(rhs.dtype).tiny)
         most = int(result.num_iters.max())
         after = f"conjugate gradients stopped after {most} iterations"
-        cures = "MODEL.VIDEO_GCRF.MAX_ITERS, MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA"
+        cures = "max_iters, rtol or lam"
         if most < max_iters:
             after = "rounding left conjugate gradients"
-            cures = "MODEL.VIDEO_GCRF.RTOL or MODEL.VIDEO_GCRF.LAMBDA, or use SOLVER direct,"
+            cures = 'rtol or lam, or use solver="direct"'
         _warn_once(after, result.residual_norm / norm, rtol, cures)
     return result.solution, *operator.project(result.solution)
 

@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from videogcrf_det.config import gcrf_options, wrong_options_named
+from videogcrf_det.config import gcrf_options, indefinite_named, wrong_options_named
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Terms, VideoGCRF
 from videogcrf_det.streams import in_step
@@ -101,8 +101,9 @@ class VideoGCRFBackbone(Backbone):
 
         seen = ((of_frame, self.bottom_up(of_frame[1].tensor)) for of_frame in frames)
         levels = [partial(coupled, name=name) for name in self.gcrf]
-        for (of_frame, features), found in in_step(seen, levels):
-            yield of_frame, {**features, **dict(zip(self.gcrf, found, strict=True))}
+        with indefinite_named():
+            for (of_frame, features), found in in_step(seen, levels):
+                yield of_frame, {**features, **dict(zip(self.gcrf, found, strict=True))}
 
     def terms(
         self,

@@ -22,7 +22,7 @@ from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from videogcrf_det.config import check_windows, gcrf_options, wrong_options_named
+from videogcrf_det.config import check_windows, gcrf_options, indefinite_named, wrong_options_named
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings, Terms, VideoGCRF
 from videogcrf_det.gcrf.pairwise import PairwiseResult, pairwise_objective
@@ -319,7 +319,8 @@ class VideoSegmentor(nn.Module):
             scored = ((frame, terms.unary) for frame, terms in pairs)
         else:
             scored = self.crf.infer_video(pairs, self.num_frames, self.window_step)
-        return (frame.in_pixels(scores) for frame, scores in scored)
+        with indefinite_named():
+            yield from (frame.in_pixels(scores) for frame, scores in scored)
 
     def frame_terms(self, frame: Frame, scale: float = 1.0, flip: bool = False) -> FrameTerms:
         """The unaries and, except in phase "unary", the embeddings of a frame."""

@@ -7,7 +7,6 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
-from video_semseg import visualize
 from video_semseg.evaluation import VideoSemSegEvaluator
 
 from tests.conftest import unregister
@@ -15,6 +14,7 @@ from tests.projects.semantic_segmentation.tiny import COLOURS, NAMES, VOID
 from videogcrf_det import InputError
 from videogcrf_det.data import load_videos
 from videogcrf_det.drawing.overlay import enlarge
+from videogcrf_det.segmentation import compare
 from videogcrf_det.segmentation.compare import SPACING, compare_predictions
 from videogcrf_det.segmentation.drawing import Palette, draw_labels, legend
 
@@ -118,8 +118,8 @@ def base_labels(video, number):
 def rows(monkeypatch):
     """The panels of each row that is drawn."""
     drawn = []
-    side_by_side = visualize.side_by_side
-    monkeypatch.setattr(visualize, "side_by_side", lambda p: drawn.append(p) or side_by_side(p))
+    side_by_side = compare.side_by_side
+    monkeypatch.setattr(compare, "side_by_side", lambda p: drawn.append(p) or side_by_side(p))
     return drawn
 
 
