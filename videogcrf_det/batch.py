@@ -22,6 +22,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import multiprocessing
 
+from videogcrf_det.cli import quieten
 from videogcrf_det.demo import categories_of, coco_results, confident_cfg, predictor_of
 from videogcrf_det.demo_loop import Predictor, changed_cfg, predict_in_step
 from videogcrf_det.errors import InputError
@@ -253,6 +254,7 @@ def _process(
     connection: Connection,
 ) -> None:
     """What each process does; its InputError goes to the one that started it."""
+    quieten()
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:
         _work(jobs, rank / processes, cfg, longest_gap, rank)

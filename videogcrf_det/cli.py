@@ -18,7 +18,7 @@ if not has_detectron2():
 
 def run_tool(main: Callable[[], None]) -> None:
     """Call ``main``; end with exit code 2 and one sentence on bad input, with 130 on Ctrl-C."""
-    _quieten()
+    quieten()
     try:
         main()
     except InputError as error:
@@ -64,7 +64,7 @@ def launch_tool(work: Callable[[argparse.Namespace], None], args: argparse.Names
 
 
 def _worker(work: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    _quieten()
+    quieten()
     try:
         work(args)
     except InputError as error:
@@ -86,10 +86,11 @@ def _sentence(error: Exception) -> str:
     return str(error).rpartition("InputError: ")[2].strip()
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Leave out what a user of the tools can change nothing about."""
     # detectron2's ways of calling torch and of finding its model zoo
     warnings.filterwarnings("ignore", message="torch.meshgrid|.*torch.jit.script|pkg_resources is")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     warnings.showwarning = _one_line(warnings.showwarning)
     # the traceback of bad input, which detectron2's trainer logs before it raises it again
     logging.getLogger("detectron2.engine.train_loop").addFilter(

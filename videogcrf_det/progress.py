@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SECONDS = 30  # from one line of a log file to the next
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"  # tqdm's own
 
 
 class _Lines:
@@ -29,10 +30,16 @@ def progress(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """tqdm, which in a log file writes a line every half a minute, and none of shorter work.
 
     Args:
-        items, options: as tqdm takes them.
+        items, options: as tqdm takes them. With ``delay=0`` shorter work has a line at its end.
     """
     if not sys.stderr.isatty():
-        lines: dict[str, Any] = {"file": _Lines(sys.stderr), "delay": SECONDS, "ncols": 100}
-        lines |= {"mininterval": SECONDS, "maxinterval": SECONDS, "miniters": 1}
-        options = {**lines, **options}
+        options |= {
+            "file": _Lines(sys.stderr),
+            "bar_format": options.get("bar_format", BAR).replace("{bar}|", ""),
+            # above 0, or tqdm says at once that nothing is done yet
+            "delay": sys.float_info.min if options.get("delay") == 0 else SECONDS,
+            "mininterval": SECONDS,
+            "maxinterval": SECONDS,
+            "miniters": 1,
+        }
     return tqdm(items, **options)
