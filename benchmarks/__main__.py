@@ -3,11 +3,10 @@
 The report is written after every suite, so that an interruption costs no more than one.
 """
 
-import argparse
 import shlex
 import sys
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     python -m benchmarks                  all of it, on the CPU
@@ -22,12 +21,8 @@ def main() -> None:
 
     from benchmarks import SUITES, Options, run_benchmark
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EPILOG)
+    parser.prog = "python -m benchmarks"
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), metavar="NAME")
     parser.add_argument(
         "--output", default="docs/benchmarks", metavar="DIR", help="default: %(default)s"

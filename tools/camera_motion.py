@@ -1,9 +1,8 @@
 """Say of videos whether their camera moves, by the median optical flow at the border of frames."""
 
-import argparse
 from itertools import islice
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     python tools/camera_motion.py --videos datasets/DAVIS/JPEGImages/480p/*
@@ -13,9 +12,7 @@ EPILOG = """
 def main() -> None:
     from videogcrf_det.video.find import add_videos_argument, find_videos
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     add_videos_argument(parser, required=True)
     parser.add_argument("--first", type=int, metavar="N", help="look at so many frames of each")
     args = parser.parse_args()

@@ -1,8 +1,6 @@
 """Copy a data set of videos and make some of its frames, or all of them, hard to see."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
 What the evaluation on davis_person_val loses where frames are degraded:
@@ -19,9 +17,7 @@ whole videos low_rate (H.264), lost_packets (of a stream of H.264) and wet_lens 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument(
         "--annotations", nargs="+", required=True, metavar="JSON", help="in COCO's format"
     )

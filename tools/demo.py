@@ -1,8 +1,6 @@
 """Draw what a model finds over a video: instances that it follows, labels of pixels, or depth."""
 
-import argparse
-
-from videogcrf_det.cli import import_projects, run_tool
+from videogcrf_det.cli import import_projects, run_tool, tool_parser
 
 EPILOG = """
     videogcrf demo --config-file FILE --steady --input new.mp4 --output steady.mp4
@@ -26,9 +24,7 @@ def main() -> None:
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
     import_projects()
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     add_detector_arguments(parser)
     add_data_arguments(parser)
     add_demo_arguments(parser)

@@ -1,8 +1,6 @@
 """Write a detector with fields as an ONNX or TorchScript file, which runs without Python."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
     python tools/export.py --fields fields.pth --input new.mp4 --output detector.onnx
@@ -17,9 +15,7 @@ def main() -> None:
     from videogcrf_det.export import export_detector
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     add_detector_arguments(parser, ahead=False)
     parser.add_argument(
         "--input",
@@ -30,9 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="ends with .onnx, or .pt for TorchScript"
     )
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     args = parser.parse_args()
     export_detector(asked_cfg(args), args.input, args.output)
 

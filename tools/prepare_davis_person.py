@@ -1,8 +1,6 @@
 """Write the persons, or all objects, of a folder in the layout of DAVIS as COCO annotations."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
 DAVIS-2017 (indexed masks, davis_semantics.json, ImageSets/2017):
@@ -24,9 +22,7 @@ docs/datasets.md has the layout and more examples.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--root", required=True, help="folder with JPEGImages and Annotations")
     parser.add_argument("--split", required=True, choices=["train", "val"])
     parser.add_argument(

@@ -1,8 +1,6 @@
 """Detect and follow instances in many videos, shared among processes and machines."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
     python tools/process_videos.py --fields fields.pth --videos footage/ --output results/ \\
@@ -22,9 +20,7 @@ def main() -> None:
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
     from videogcrf_det.video.find import add_videos_argument
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     add_detector_arguments(parser)
     add_data_arguments(parser)
     add_videos_argument(parser, required=True)
@@ -50,9 +46,7 @@ def main() -> None:
     parser.add_argument(
         "--machine-rank", type=int, default=0, metavar="I", help="which of them this is, from 0"
     )
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     args = parser.parse_args()
     process_videos(
         asked_cfg(args, data_options(args)),

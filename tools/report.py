@@ -1,8 +1,6 @@
 """Write a page about an evaluated model: metrics, curves, videos, where it differs from another."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
 RUN and BASELINE are the OUTPUT_DIR of a training or of an evaluation:
@@ -18,9 +16,7 @@ def main() -> None:
     from videogcrf_det.data.own_data import add_data_arguments, register_entries
     from videogcrf_det.report import write_report
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--run", required=True, metavar="DIR")
     parser.add_argument("--baseline", metavar="DIR", help="what to compare it with")
     parser.add_argument(

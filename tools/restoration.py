@@ -2,7 +2,7 @@
 
 import argparse
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     videogcrf restoration --config-file DAVIS-Person/video_gcrf_R_50_FPN_4f \\
@@ -17,9 +17,7 @@ def main() -> None:
     from videogcrf_det.evaluation.restoration import measure_restoration, restoration_table
     from videogcrf_det.steady.detector import load_detector
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--weights", default="", metavar="FILE", help="default: the config's")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     videogcrf ablation tables/davis_person_R_50_C4.yaml
@@ -15,9 +15,7 @@ The same command again goes on where it was interrupted. docs/ablation.md says h
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("table", metavar="FILE", help="the table, in YAML")
     parser.add_argument("--output", metavar="DIR", help="default: what the file says")
     parser.add_argument(

@@ -1,8 +1,6 @@
 """Measure how steady detections of a video are, without annotations."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     videogcrf steadiness --results a.json --results b.json --video x.mp4
@@ -14,9 +12,7 @@ docs/evaluation.md says what is measured, and how to read it.
 def main() -> None:
     from videogcrf_det.evaluation.steadiness import measure_steadiness, steadiness_table
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument(
         "--results",
         action="append",

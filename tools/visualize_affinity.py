@@ -1,8 +1,6 @@
 """Draw what a point of a video is coupled to, and what the random field makes of it."""
 
-import argparse
-
-from videogcrf_det.cli import import_projects, run_tool
+from videogcrf_det.cli import add_opts, import_projects, run_tool, tool_parser
 
 EPILOG = """
     videogcrf visualize-affinity --config-file FILE --opts MODEL.WEIGHTS model_final.pth
@@ -30,9 +28,7 @@ def main() -> None:
     from videogcrf_det.segmentation import affinity  # noqa: F401 - registers it
 
     import_projects()
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     add_data_arguments(parser)
     parser.add_argument(
@@ -52,9 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--output", default="output/affinity.png", metavar="FILE", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     AFFINITIES.add_arguments(parser)
     args = parser.parse_args()
     table = AFFINITIES.run(

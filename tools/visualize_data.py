@@ -1,8 +1,6 @@
 """Draw clips as training sees them: after augmentation, with their masks and boxes."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
     videogcrf visualize-data --config-file DAVIS-Person/video_gcrf_R_50_FPN_4f
@@ -15,9 +13,7 @@ def main() -> None:
     from videogcrf_det.drawing import write_clips
     from videogcrf_det.engine import build_cfg
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     add_data_arguments(parser)
     parser.add_argument(
@@ -26,9 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--num-clips", type=int, default=8, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     args = parser.parse_args()
     cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
     paths = write_clips(cfg, args.output, args.num_clips)

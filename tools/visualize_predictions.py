@@ -1,8 +1,6 @@
 """Draw input, ground truth and predictions beside each other, as pictures and as mp4 videos."""
 
-import argparse
-
-from videogcrf_det.cli import import_projects, run_tool
+from videogcrf_det.cli import add_opts, import_projects, run_tool, tool_parser
 
 EPILOG = """
 The predictions of an evaluation, which COCO results files hold:
@@ -29,9 +27,7 @@ def main() -> None:
     from videogcrf_det.segmentation.compare import compare_predictions
 
     import_projects()
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", metavar="FILE", help="of a detector")
     add_data_arguments(parser)
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST")
@@ -48,9 +44,7 @@ def main() -> None:
     pair.add_argument("--run", metavar="DIR", help="OUTPUT_DIR of a model with a VideoGCRF")
     pair.add_argument("--baseline", metavar="DIR", help="that of the network without it")
     pair.add_argument("--num-frames", type=int, default=4, metavar="N", help="default: 4")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     args = parser.parse_args()
     named = [args.config_file, args.run, args.baseline]
     if [each is not None for each in named] not in ([True, False, False], [False, True, True]):

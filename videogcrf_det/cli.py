@@ -29,6 +29,22 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
+def tool_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """What reads a tool's command line; its help has the lines of the epilog as they are."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_opts(parser: argparse.ArgumentParser) -> None:
+    """Add changes to the config, which take the rest of the command line."""
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
+    )
+
+
 def import_projects() -> None:
     """Import what projects/ of a checkout have: they register data sets, models and demos."""
     for package in sorted(shipped_folder("projects").glob("*/video_*/__init__.py")):

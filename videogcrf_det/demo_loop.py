@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from videogcrf_det.cli import add_opts
 from videogcrf_det.dispatch import ByArchitecture
 from videogcrf_det.drawing.overlay import Picture
 from videogcrf_det.errors import InputError
@@ -63,9 +64,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the per-frame model beside it, with its own weights or with the same ones",
     )
     DEMOS.add_arguments(parser)
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
 
 
 def check_paths(source: str | Path, output: Path, max_frames: int | None) -> None:

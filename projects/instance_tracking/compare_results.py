@@ -1,8 +1,6 @@
 """Write videos of what several methods found, side by side."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 from videogcrf_det.errors import InputError
 
 EPILOG = """
@@ -30,9 +28,7 @@ def main() -> None:
     import video_tracking  # noqa: F401 - registers the data sets
     from video_tracking.compare import compare_results
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--dataset", required=True, metavar="NAME")
     parser.add_argument("--results", required=True, nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="gets <sequence>.mp4")

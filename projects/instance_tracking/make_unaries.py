@@ -1,8 +1,6 @@
 """Write unaries for instance tracking: a network fine-tuned on the first frame of each video."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
     python make_unaries.py --config-file configs/DAVIS-2016/parent_R_50.yaml \\
@@ -21,16 +19,12 @@ def main() -> None:
 
     from videogcrf_det.engine import build_cfg
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument("--dataset", required=True, metavar="NAME")
     parser.add_argument("--output", required=True, metavar="FOLDER")
     parser.add_argument("--sequences", nargs="+", default=[], metavar="NAME", help="default: all")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config overrides"
-    )
+    add_opts(parser)
     args = parser.parse_args()
     cfg = build_cfg(args.config_file, args.opts, add_tracking_config)
     make_unaries(cfg, args.dataset, args.output, args.sequences)

@@ -1,8 +1,6 @@
 """Measure a folder of masks, any method's: J, F and J&F with recall and decay."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
 The folder has indexed PNGs in the layout of DAVIS's results, FOLDER/<sequence>/00000.png; of
@@ -21,9 +19,7 @@ def main() -> None:
 
     from videogcrf_det.evaluation.record import Evaluation
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--dataset", required=True, metavar="NAME")
     parser.add_argument("--masks", required=True, metavar="FOLDER")
     parser.add_argument("--sequences", nargs="+", default=[], metavar="NAME", help="default: all")

@@ -1,8 +1,6 @@
 """Convert an original CamVid, of 32 classes, to the layout and labels of the SegNet tutorial."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
     python convert_camvid.py --images 701_StillsRaw_full --labels LabeledApproved_full \\
@@ -24,9 +22,7 @@ _size.__name__ = "size"  # argparse names it in its error
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("--images", required=True, metavar="DIR", help="0001TP_006690.png, ...")
     parser.add_argument("--labels", required=True, metavar="DIR", help="0001TP_006690_L.png, ...")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write")

@@ -1,8 +1,6 @@
 """Write label maps, person against background, from the annotations of DAVIS-Person."""
 
-import argparse
-
-from videogcrf_det.cli import run_tool
+from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
 After tools/prepare_davis_person.py, which makes the annotations:
@@ -14,9 +12,7 @@ Label maps go to datasets/DAVIS/SemanticPerson.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EPILOG)
     parser.add_argument("annotations", nargs="+", metavar="JSON", help="COCO-format annotations")
     args = parser.parse_args()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from videogcrf_det.cli import tool_parser
 from videogcrf_det.steady.detector import Detector
 from videogcrf_det.steady.fit import OBJECTIVES, FitOptions
 from videogcrf_det.steady.fit_video import fit_video, write_moving_average
@@ -14,11 +15,7 @@ from videogcrf_det.video.find import add_videos_argument
 
 def argument_parser(description: str | None = None, epilog: str = "") -> argparse.ArgumentParser:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(description, epilog)
     parser.add_argument(
         "--config-file",
         required=True,
