@@ -25,7 +25,7 @@ from tests.modeling.conftest import BASELINE
 from tests.modeling.test_clip_rcnn import couple_for_real
 from tests.video.files import cut, number_of, picture, write_video
 from videogcrf_det import InputError, demo, demo_loop
-from videogcrf_det.demo_loop import changed_cfg, predict_in_step
+from videogcrf_det.demo_loop import changed_cfg, predict_in_step, run_demo
 from videogcrf_det.drawing.colours import palette_colour
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
@@ -117,7 +117,7 @@ def colour_at(image, region, original):
 
 @pytest.mark.usefixtures("fake")
 def test_instances_keep_their_colours_and_frames_their_size(cfg, folder, tmp_path):
-    demo.run_demo(cfg, folder, tmp_path / "out")
+    run_demo(cfg, folder, tmp_path / "out")
     red, blue = set(), set()
     for number in range(10):
         shown = np.asarray(Image.open(tmp_path / "out" / f"{number:05d}.png"))
@@ -132,7 +132,7 @@ def test_instances_keep_their_colours_and_frames_their_size(cfg, folder, tmp_pat
 
 @pytest.mark.usefixtures("fake")
 def test_json_holds_coco_results(cfg, folder, tmp_path):
-    demo.run_demo(cfg, folder, tmp_path / "out.mp4", json_file=tmp_path / "out.json", fps=5)
+    run_demo(cfg, folder, tmp_path / "out.mp4", json_file=tmp_path / "out.json", fps=5)
     results = json.loads((tmp_path / "out.json").read_text())
     assert len(results) == 20
     tracks = {"class 1": set(), "class 2": set()}
@@ -172,7 +172,7 @@ def test_gaps_are_filled_in_and_marked(cfg, folder, tmp_path, monkeypatch):
     drawn = {}
     for longest_gap in (0, 1, 2):
         options = {"json_file": tmp_path / "out.json", "longest_gap": longest_gap}
-        demo.run_demo(cfg, folder, tmp_path / str(longest_gap), **options)
+        run_demo(cfg, folder, tmp_path / str(longest_gap), **options)
         results = json.loads((tmp_path / "out.json").read_text())
         assert len(results) == (20 if longest_gap == 2 else 18)
         filled = [result for result in results if result.get("filled")]
@@ -205,7 +205,7 @@ def test_class_names_and_ids(cfg, folder, tmp_path, monkeypatch):
     def drawn(cfg, **options):
         labels.clear()
         json_file = tmp_path / "out.json"
-        demo.run_demo(cfg, folder, tmp_path / "a.mp4", json_file=json_file, max_frames=2, **options)
+        run_demo(cfg, folder, tmp_path / "a.mp4", json_file=json_file, max_frames=2, **options)
         found = json.loads(json_file.read_text())
         return labels[0], {(result["category_id"], result["category"]) for result in found}
 
@@ -239,14 +239,14 @@ def found_one(frames):
 def test_rate_times_and_size_are_the_input_s(cfg, tmp_path):
     rate = Fraction(30000, 1001)
     even = write_video(tmp_path / "even.mp4", num_frames=5, rate=rate, rotation=90)
-    demo.run_demo(cfg, even, tmp_path / "out.mp4")
+    run_demo(cfg, even, tmp_path / "out.mp4")
     shown_rate, frames = decode(tmp_path / "out.mp4")
     assert shown_rate == rate
     assert [image.shape for image, _ in frames] == [(64, 48, 3)] * 5
 
     due = [0, 40, 80, 180, 200, 500]
     uneven = write_video(tmp_path / "uneven.webm", "libvpx", num_frames=6, times=due)
-    demo.run_demo(cfg, uneven, tmp_path / "out.mp4", json_file=tmp_path / "out.json")
+    run_demo(cfg, uneven, tmp_path / "out.mp4", json_file=tmp_path / "out.json")
     assert [round(1000 * time) for _, time in decode(tmp_path / "out.mp4")[1]] == due
     results = json.loads((tmp_path / "out.json").read_text())
     assert {result["timestamp"] for result in results} == {time / 1000 for time in due}
@@ -257,13 +257,13 @@ def test_what_there_is_of_a_cut_video_is_written(cfg, tmp_path):
     short = cut(write_video(tmp_path / "a.avi", "mjpeg", num_frames=50))
     output, json_file = tmp_path / "out.mp4", tmp_path / "out.json"
     with pytest.raises(InputError, match=r"only \d+ of 50 .* copy it again \(.*out\.mp4 shows"):
-        demo.run_demo(cfg, short, output, json_file=json_file, confidence_threshold=0.8)
+        run_demo(cfg, short, output, json_file=json_file, confidence_threshold=0.8)
     numbers = [number_of(image) for image, _ in decode(output)[1]]
     assert 20 < len(numbers) < 35
     np.testing.assert_allclose(numbers, range(len(numbers)), atol=2)
     frames = {result["frame_id"] for result in json.loads(json_file.read_text())}
     assert frames == set(range(len(numbers)))
-    demo.run_demo(cfg, short, output, max_frames=3)  # which is not cut off
+    run_demo(cfg, short, output, max_frames=3)  # which is not cut off
     assert len(decode(output)[1]) == 3
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_half_written(cfg, folder, tmp_path, monkeypatch):
     output = tmp_path / "results"
     for name in ("out.mp4", "out"):
         with pytest.raises(RuntimeError, match="no memory"):
-            demo.run_demo(cfg, folder, output / name, json_file=output / "out.json")
+            run_demo(cfg, folder, output / name, json_file=output / "out.json")
         assert list(output.iterdir()) == []
 
 
@@ -288,7 +288,7 @@ def test_a_video_without_a_frame(cfg, folder, tmp_path):
     data = (folder / "0.png").read_bytes()
     (folder / "0.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"only 0 of 10 frames .* 0\.png is damaged"):
-        demo.run_demo(cfg, folder, output / "out.mp4", json_file=output / "out.json")
+        run_demo(cfg, folder, output / "out.mp4", json_file=output / "out.json")
     assert list(output.iterdir()) == []
 
 
@@ -314,7 +314,7 @@ def test_an_interrupt_keeps_what_there_is(cfg, tmp_path, interrupted, capsys):
     interrupted(5)
     usual = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        demo.run_demo(
+        run_demo(
             *[cfg, "0", tmp_path / "out.mp4"],
             json_file=tmp_path / "out.json",
             confidence_threshold=0.8,  # with fewer labels, the numbers can be seen
@@ -341,7 +341,7 @@ def test_a_second_interrupt_keeps_nothing(cfg, tmp_path, interrupted, monkeypatc
 
     monkeypatch.setattr(demo._Drawing, "draw", press_again)
     with pytest.raises(KeyboardInterrupt):
-        demo.run_demo(cfg, "0", tmp_path / "out.mp4", json_file=tmp_path / "out.json")
+        run_demo(cfg, "0", tmp_path / "out.mp4", json_file=tmp_path / "out.json")
     assert list(tmp_path.glob("out*")) == []
 
 
@@ -370,7 +370,7 @@ def test_comparison(small, weights, tmp_path, monkeypatch):
     texts = []
     for options in ({}, {"baseline": ""}, {"baseline": weights}):
         json_file = tmp_path / "out.json"
-        demo.run_demo(
+        run_demo(
             *[cfg, video, tmp_path / "out.mp4"],
             json_file=json_file,
             confidence_threshold=0.3,
@@ -408,7 +408,7 @@ def test_what_both_have_found_has_one_colour(cfg, folder, tmp_path, monkeypatch)
         return draw_instances(image, masks, colours, **options)
 
     monkeypatch.setattr(demo, "draw_instances", spy)
-    demo.run_demo(cfg, folder, tmp_path / "out.mp4", baseline="")
+    run_demo(cfg, folder, tmp_path / "out.mp4", baseline="")
     assert len(seen) == 20
     assert seen[::2] == seen[1::2]
 
@@ -465,13 +465,13 @@ def test_bad_options(cfg, folder, tmp_path, options, sentence):
     if "baseline" in options:
         cfg = changed_cfg(cfg, *BASELINE)
     with pytest.raises(InputError, match=sentence):
-        demo.run_demo(cfg, **paths)
+        run_demo(cfg, **paths)
     assert set(tmp_path.rglob("*")) == before
 
 
 def test_masks_are_needed(cfg, folder, tmp_path):
     with pytest.raises(InputError, match=r"MODEL\.MASK_ON is False"):
-        demo.run_demo(changed_cfg(cfg, "MODEL.MASK_ON", False), folder, tmp_path / "out.mp4")
+        run_demo(changed_cfg(cfg, "MODEL.MASK_ON", False), folder, tmp_path / "out.mp4")
 
 
 def words(small, weights, source, output, *options):

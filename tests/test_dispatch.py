@@ -28,7 +28,7 @@ def call():
         parser = argparse.ArgumentParser()
         tool.add_arguments(parser)
         cfg = CfgNode({"MODEL": {"META_ARCHITECTURE": architecture}})
-        return tool.run(parser.parse_args(words), cfg, "a.mp4", fps=3)
+        return tool.of(cfg)(cfg, "a.mp4", fps=3, **tool.given(parser.parse_args(words), cfg))
 
     return call
 

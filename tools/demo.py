@@ -17,10 +17,10 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 
 def main() -> None:
+    import videogcrf_det.demo
+    import videogcrf_det.segmentation.demo  # noqa: F401 - registers it, as the one before
     from videogcrf_det.data.own_data import add_data_arguments, data_options
-    from videogcrf_det.demo import DEMOS
-    from videogcrf_det.demo_loop import add_demo_arguments
-    from videogcrf_det.segmentation import demo  # noqa: F401 - registers it
+    from videogcrf_det.demo_loop import DEMOS, add_demo_arguments, run_demo
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg
 
     import_projects()
@@ -29,14 +29,15 @@ def main() -> None:
     add_data_arguments(parser)
     add_demo_arguments(parser)
     args = parser.parse_args()
-    DEMOS.run(
-        args,
-        asked_cfg(args, data_options(args)),
+    cfg = asked_cfg(args, data_options(args))
+    run_demo(
+        cfg,
         args.input,
         args.output,
-        baseline=args.compare_baseline,
         fps=args.fps,
         max_frames=args.max_frames,
+        baseline=args.compare_baseline,
+        **DEMOS.given(args, cfg),
     )
 
 

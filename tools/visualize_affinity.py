@@ -22,7 +22,7 @@ def point(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    from videogcrf_det.affinity.visualize import AFFINITIES
+    from videogcrf_det.affinity.visualize import AFFINITIES, visualize_affinity
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
     from videogcrf_det.segmentation import affinity  # noqa: F401 - registers it
@@ -51,15 +51,16 @@ def main() -> None:
     add_opts(parser)
     AFFINITIES.add_arguments(parser)
     args = parser.parse_args()
-    table = AFFINITIES.run(
-        args,
-        build_cfg(args.config_file, [*data_options(args), *args.opts]),
+    cfg = build_cfg(args.config_file, [*data_options(args), *args.opts])
+    table = visualize_affinity(
+        cfg,
         args.output,
         source=args.input,
         dataset=args.dataset,
         video=args.video,
         frame=args.frame,
         point=args.point,
+        **AFFINITIES.given(args, cfg),
     )
     if table:
         print(table)

@@ -13,11 +13,11 @@ from detectron2.structures import Instances
 from videogcrf_det.data.classes import check_classes, head_of, number_of_classes, read_classes
 from videogcrf_det.demo_loop import (
     DEMOS,
+    Demo,
     Keeper,
     Kept,
     Predictor,
     changed_cfg,
-    write_predictions,
 )
 from videogcrf_det.dispatch import DETECTORS, Options
 from videogcrf_det.drawing.colours import COLOUR_MEMORY, TrackColours
@@ -50,31 +50,25 @@ JSON_OPTION = {"dest": "json_file", "metavar": "FILE", "help": "gets detections 
 
 
 @DEMOS.register(DETECTORS, {**DETECTION_OPTIONS, "--json": JSON_OPTION})
-def run_demo(
+def detections_demo(
     cfg: CfgNode,
-    source: str | Path,
-    output: str | Path,
     *,
+    baseline: str | None = None,
     confidence_threshold: float = 0.5,
     json_file: str | Path | None = None,
-    baseline: str | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
     longest_gap: int = 0,
-) -> None:
+) -> Demo:
     """Detect and follow instances in a video, and draw them over it.
 
     Args:
-        cfg: of a detector with masks, with trained weights in MODEL.WEIGHTS.
-        source, output, fps, max_frames: see write_predictions.
+        cfg: of a detector with masks.
+        baseline: of the detector without fields; see DEMOS.
         confidence_threshold: detections that score no more are left out.
         json_file: gets the detections as COCO results; docs/demo.md describes them.
-        baseline: show the detector without fields beside it: a file of its own weights, or "" for
-            the same ones.
         longest_gap: objects missed for at most so many frames are filled in; see fill_gaps.
 
     Raises:
-        InputError, KeyboardInterrupt: see write_predictions.
+        InputError: something of the above is not usable.
     """
     cfg = confident_cfg(cfg, confidence_threshold, longest_gap)
     if json_file is not None and Path(json_file).is_dir():
@@ -94,15 +88,7 @@ def run_demo(
     kept = None
     if json_file is not None:
         kept = Kept("--json", json_file, coco_results(categories, json_file))
-    write_predictions(
-        source,
-        output,
-        lambda: [predictor_of(each, longest_gap) for each in cfgs],
-        drawing.draw,
-        kept=kept,
-        fps=fps,
-        max_frames=max_frames,
-    )
+    return Demo(cfgs, lambda each: predictor_of(each, longest_gap), drawing.draw, kept)
 
 
 def confident_cfg(cfg: CfgNode, confidence_threshold: float, longest_gap: int) -> CfgNode:

@@ -35,6 +35,8 @@ Predictor = Callable[[Iterable[NDArray[np.uint8]]], Iterator[tuple[NDArray[np.ui
 Keeper = Callable[[int, Fraction, list[Any]], None]
 
 
+# functions of a config and, by name, of ``baseline`` and of options of their own, that give a Demo:
+# ``baseline`` is None, or weights of a per-frame model to compare with, "" for those of the config
 DEMOS = ByArchitecture()
 
 
@@ -44,6 +46,16 @@ class Kept(NamedTuple):
     option: str  # of the tool, which names it
     path: str | Path  # a file or a folder
     keeper: AbstractContextManager[Keeper]
+
+
+class Demo(NamedTuple):
+    """What is shown of what a model finds."""
+
+    cfgs: Sequence[CfgNode]  # that of the model, and that of the baseline if there is one
+    load: Callable[[CfgNode], Predictor]
+    # makes the picture of a frame (H, W, 3), RGB, and of what each predictor found on it
+    draw: Callable[[Picture, list[Any]], Picture]
+    kept: Kept | None = None
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,15 +110,14 @@ def changed_cfg(cfg: CfgNode, *pairs: Any) -> CfgNode:
     return cfg
 
 
-def write_predictions(
+def run_demo(
+    cfg: CfgNode,
     source: str | Path,
     output: str | Path,
-    load: Callable[[], Sequence[Predictor]],
-    draw: Callable[[Picture, list[Any]], Picture],
     *,
-    kept: Kept | None = None,
     fps: float | None = None,
     max_frames: int | None = None,
+    **options: Any,
 ) -> None:
     """Predict on a video and write what is drawn, in constant memory.
 
@@ -114,13 +125,12 @@ def write_predictions(
     something else goes wrong.
 
     Args:
+        cfg: with trained weights in MODEL.WEIGHTS.
         source: a video file, a folder of images, or the number of a camera; see open_video.
         output: an mp4 file, or a new folder for PNG files.
-        load: makes predictors, which run in lockstep.
-        draw: makes the picture of a frame (H, W, 3), RGB, and of what each predictor found on it.
-        kept: what else is written.
         fps: frames a second of a folder of images, by default 10.
         max_frames: stop after so many.
+        options: of the meta-architecture's function in DEMOS.
 
     Raises:
         InputError: something of the above is not usable, or only a part of the video could be read.
@@ -128,10 +138,11 @@ def write_predictions(
     """
     output = Path(output)
     check_paths(source, output, max_frames)
+    cfgs, load, draw, kept = DEMOS.of(cfg)(cfg, **options)
     if kept is not None:
         check_apart(kept.option, kept.path, source, output)
     video = open_video(source, fps)
-    predictors = load()
+    predictors = list(map(load, cfgs))
     total = min(filter(None, (video.num_frames, max_frames)), default=None)
     frames: Iterator[Frame] = islice(video, max_frames)
     if video.num_frames is not None:  # a camera's come when they come

@@ -51,26 +51,31 @@ class ByArchitecture:
             for flag, settings in entry.options.items():
                 group.add_argument(flag, **settings)
 
-    def run(self, args: argparse.Namespace, cfg: CfgNode, *positional: Any, **shared: Any) -> Any:
-        """Call the function for a config, with what was given of its own options.
+    def of(self, cfg: CfgNode) -> Function:
+        """The function for a config."""
+        return self._entries[self._name(cfg)].run
+
+    def given(self, args: argparse.Namespace, cfg: CfgNode) -> dict[str, Any]:
+        """The options that the function for a config has of its own, by name.
 
         Raises:
             InputError: an option was given that is for another meta-architecture.
         """
-        name = cfg.MODEL.META_ARCHITECTURE
-        name = name if name in self._entries else DETECTORS
-        given = vars(args)
-        own = {_dest(*option): option for option in self._entries[name].options.items()}
-        for other, entry in self._entries.items():
+        values = vars(args)
+        own = {_dest(*option) for option in self._entries[self._name(cfg)].options.items()}
+        for name, entry in self._entries.items():
             for flag, settings in entry.options.items():
                 dest = _dest(flag, settings)
-                if dest not in own and given[dest] != settings.get("default"):
+                if dest not in own and values[dest] != settings.get("default"):
                     raise InputError(
-                        f"{flag} is for {other}, and MODEL.META_ARCHITECTURE is "
+                        f"{flag} is for {name}, and MODEL.META_ARCHITECTURE is "
                         f"{cfg.MODEL.META_ARCHITECTURE}: leave it out"
                     )
-        chosen = {dest: given[dest] for dest in own}
-        return self._entries[name].run(cfg, *positional, **shared, **chosen)
+        return {dest: values[dest] for dest in own}
+
+    def _name(self, cfg: CfgNode) -> str:
+        name = str(cfg.MODEL.META_ARCHITECTURE)
+        return name if name in self._entries else DETECTORS
 
 
 def _dest(flag: str, settings: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import CONFIG
 from videogcrf_det.data.degrade.dataset import degrade_dataset
-from videogcrf_det.demo import run_demo
+from videogcrf_det.demo_loop import run_demo
 from videogcrf_det.drawing.predictions import file_name, unique_name
 from videogcrf_det.engine import VideoTrainer, build_cfg
 from videogcrf_det.errors import InputError

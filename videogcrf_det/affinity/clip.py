@@ -39,6 +39,7 @@ class Clip(NamedTuple):
     pictures: list[Picture]  # V frames (H, W, 3), RGB
     truth: list[Annotated]  # V, or none for videos that are of no data set
     records: Sequence[Frame] = ()  # V "dataset dicts", or none
+    dataset: str | None = None  # that they are of
 
     def instances(self, index: int) -> dict[int, Mask]:
         """Masks (H, W) of the annotated instances of a frame by their identity in the clip."""
@@ -86,7 +87,7 @@ def clip_of_dataset(cfg: CfgNode, dataset: str, video: str | None, frame: int | 
             pictures.append(read_image(records[number]["file_name"], "RGB"))
         truth.append(annotated(records[number], colours))
     shown_records = [records[number] for number in numbers]
-    return Clip(name, numbers, numbers.index(frame), pictures, truth, shown_records)
+    return Clip(name, numbers, numbers.index(frame), pictures, truth, shown_records, dataset)
 
 
 def _shows_instance(record: Frame) -> bool:

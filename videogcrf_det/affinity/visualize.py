@@ -5,6 +5,7 @@ Letters: V frames of a clip, H x W pixels of a frame.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
@@ -67,13 +68,12 @@ FOOTER = (
 FOOTER_SHARES = (
     "\nIn the corners: share of the absolute values on the outlined {}, on its share of the frame."
 )
+# functions of a config, a Clip, a point and, by name, options of their own, that give a Grid and a
+# table as text
 AFFINITIES = ByArchitecture()
 Table = dict[str, list[float | None]]  # shares, V each, by the name of a row
 
 
-@AFFINITIES.register(
-    DETECTORS, {"--feature": {"metavar": "NAME", "help": "default: the first that is coupled"}}
-)
 def visualize_affinity(
     cfg: CfgNode,
     output: str | Path,
@@ -83,12 +83,12 @@ def visualize_affinity(
     video: str | None = None,
     frame: int | None = None,
     point: Point | None = None,
-    feature: str | None = None,
+    **options: Any,
 ) -> str:
     """Draw what a point of a video is coupled to (docs/affinity.md).
 
     Args:
-        cfg: the config of a detector with a VideoGCRF, with MODEL.WEIGHTS.
+        cfg: the config of a model with a VideoGCRF, with MODEL.WEIGHTS.
         output: the picture's file, in a format that its suffix names.
         source: a video file or a folder of frames, in place of a data set.
         dataset: a registered data set, by default the first of DATASETS.TEST.
@@ -96,21 +96,39 @@ def visualize_affinity(
         frame: the position of the reference frame in the video, by default the middle one of
             those that show an instance, or of all in a ``source``. The clip is
             INPUT.CLIP.NUM_FRAMES frames around it.
-        point: x, y in pixels of the reference frame; by default the one deepest inside its largest
-            instance, annotated or else detected.
-        feature: one of MODEL.VIDEO_GCRF.IN_FEATURES, by default the first.
+        point: x, y in pixels of the reference frame; the default is the meta-architecture's.
+        options: of the meta-architecture's function in AFFINITIES.
 
     Returns:
-        a table of the share of each coupling that lies on the point's instance; empty where the
-        point is on none that is annotated.
+        a table of the share of each coupling that lies where the point's instance or label is;
+        empty where nobody knows that.
 
     Raises:
         InputError: something of the above is not usable. Nothing has been written then.
     """
     check_output(Path(output))
-    if source is None:
-        check_classes(cfg, [dataset or first_test_set(cfg)])
     clip = find_clip(cfg, source, dataset, video, frame)
+    grid, table = AFFINITIES.of(cfg)(cfg, clip, point, **options)
+    with atomic_write(output) as path:
+        draw_grid(grid).savefig(path, dpi=DPI)
+    return table
+
+
+@AFFINITIES.register(
+    DETECTORS, {"--feature": {"metavar": "NAME", "help": "default: the first that is coupled"}}
+)
+def feature_affinity(
+    cfg: CfgNode, clip: Clip, point: Point | None, *, feature: str | None = None
+) -> tuple[Grid, str]:
+    """What a point of a detector's features is coupled to; see visualize_affinity.
+
+    Args:
+        point: by default the one deepest inside the reference frame's largest instance, annotated
+            or else detected.
+        feature: one of MODEL.VIDEO_GCRF.IN_FEATURES, by default the first.
+    """
+    if clip.dataset is not None:
+        check_classes(cfg, [clip.dataset])
     model = _load_detector(cfg)
     coupled = list(model.backbone.gcrf)
     feature = coupled[0] if feature is None else feature
@@ -120,9 +138,7 @@ def visualize_affinity(
         )
     inputs = [model_input(cfg, picture[:, :, ::-1]) for picture in clip.pictures]
     point = choose_point(clip, point, model, inputs)
-    grid, table = describe(model, clip, inputs, point, feature)
-    write_grid(output, grid)
-    return table
+    return describe(model, clip, inputs, point, feature)
 
 
 def find_clip(
@@ -138,12 +154,6 @@ def find_clip(
     if dataset is None and video is None:
         return clip_of_video(cfg, source, frame)
     raise InputError("--input names a video, --dataset and --video another: leave out either")
-
-
-def write_grid(output: str | Path, grid: Grid) -> None:
-    """Write a plot in the format that the file's suffix names."""
-    with atomic_write(output) as path:
-        draw_grid(grid).savefig(path, dpi=DPI)
 
 
 def check_output(path: Path) -> None:

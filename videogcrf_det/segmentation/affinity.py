@@ -4,7 +4,6 @@ Letters: V frames of a clip, L labels, H x W pixels of a frame, h x w cells of i
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,14 +23,11 @@ from videogcrf_det.affinity.couplings import cell_couplings, cells_of_pixels
 from videogcrf_det.affinity.grid import Grid, HeatRow, PictureRow
 from videogcrf_det.affinity.visualize import (
     AFFINITIES,
-    check_output,
     coupling_rows,
-    find_clip,
     footer,
     format_shares,
     largest,
     maps_in_pixels,
-    write_grid,
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Terms
@@ -60,46 +56,24 @@ class Scores(NamedTuple):
 @AFFINITIES.register(
     "VideoSegmentor", {"--label": {"metavar": "NAME", "help": "default: the one at the point"}}
 )
-def visualize_affinity(
-    cfg: CfgNode,
-    output: str | Path,
-    *,
-    source: str | Path | None = None,
-    dataset: str | None = None,
-    video: str | None = None,
-    frame: int | None = None,
-    point: Point | None = None,
-    label: str | None = None,
-) -> str:
-    """Draw what a label at a point of a video is coupled to: the same label elsewhere.
+def label_affinity(
+    cfg: CfgNode, clip: Clip, point: Point | None, *, label: str | None = None
+) -> tuple[Grid, str]:
+    """What a label at a point is coupled to, the same label elsewhere; see visualize_affinity.
 
     Args:
-        cfg: the config of a VideoSegmentor, with MODEL.WEIGHTS.
-        output: the picture's file, in a format that its suffix names.
-        source, dataset, video, frame: the clip, as for
-            videogcrf_det.affinity.visualize.visualize_affinity.
-        point: x, y in pixels of the reference frame; by default the one deepest inside the label.
+        point: by default the one deepest inside the label.
         label: its name; by default the one at the point, annotated or else inferred. Without a
             point, the one that covers least of the frame, but MIN_SHARE of it.
-
-    Returns:
-        a table of the share of each coupling that lies where the label is.
-
-    Raises:
-        InputError: something of the above is not usable. Nothing has been written then.
     """
-    check_output(Path(output))
     palette = palette_for(cfg)
     if label is not None and label not in palette.names:
         raise InputError(f"--label {label} is none of {', '.join(palette.names)}")
     if cfg.MODEL.PHASE == "unary":
         raise InputError("MODEL.PHASE unary has no random field: set it to joint, or to pairwise")
-    clip = find_clip(cfg, source, dataset, video, frame)
     model = SemanticPredictor(cfg).model
     inputs = [model_input(cfg, picture[:, :, ::-1]) for picture in clip.pictures]
-    grid, table = describe(model, clip, inputs, palette, point, label)
-    write_grid(output, grid)
-    return table
+    return describe(model, clip, inputs, palette, point, label)
 
 
 @torch.no_grad()
@@ -119,7 +93,7 @@ def describe(
     point: Point | None,
     label: str | None,
 ) -> tuple[Grid, str]:
-    """What to draw, and the table of shares; see visualize_affinity.
+    """What to draw, and the table of shares; see label_affinity.
 
     Args:
         model: in evaluation mode.
@@ -196,7 +170,7 @@ def choose(
     known: LabelMap,
     inferred: LabelMap,
 ) -> tuple[Point, int]:
-    """A point x, y and a label in the reference frame; see visualize_affinity.
+    """A point x, y and a label in the reference frame; see label_affinity.
 
     Args:
         clip: V frames.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from videogcrf_det.demo_loop import (
     DEMOS,
+    Demo,
     Kept,
     Predictor,
     changed_cfg,
     keep_maps,
-    write_predictions,
 )
 from videogcrf_det.dispatch import Options
 from videogcrf_det.drawing.overlay import Picture, display_size
@@ -43,29 +43,23 @@ OPTIONS: Options = {
 
 
 @DEMOS.register("VideoSegmentor", OPTIONS)
-def run_demo(
+def labels_demo(
     cfg: CfgNode,
-    source: str | Path,
-    output: str | Path,
     *,
     baseline: str | None = None,
     labels: str | Path | None = None,
     opacity: float = OPACITY,
-    fps: float | None = None,
-    max_frames: int | None = None,
-) -> None:
+) -> Demo:
     """Segment a video, and draw the labels over it, with a legend below.
 
     Args:
-        cfg: of a VideoSegmentor, with trained weights in MODEL.WEIGHTS.
-        source, output, fps, max_frames: see write_predictions.
-        baseline: show what unaries say on their own beside it: those of a file of weights, or of
-            the same ones for "".
+        cfg: of a VideoSegmentor.
+        baseline: of what unaries say on their own; see DEMOS.
         labels: a new folder, gets the label maps as indexed PNG files of the frames' size.
         opacity: of the labels' colours, from 0 to 1.
 
     Raises:
-        InputError, KeyboardInterrupt: see write_predictions.
+        InputError: something of the above is not usable.
     """
     if not 0 <= opacity <= 1:
         raise InputError(f"--opacity must be from 0 to 1, got {opacity}")
@@ -82,15 +76,8 @@ def run_demo(
         return with_legend(drawn, palette)
 
     write = partial(write_label_map, palette=palette)
-    write_predictions(
-        source,
-        output,
-        lambda: [_decided(SemanticPredictor(each)) for each in cfgs],
-        draw,
-        kept=None if labels is None else Kept("--labels", labels, keep_maps(labels, write)),
-        fps=fps,
-        max_frames=max_frames,
-    )
+    kept = None if labels is None else Kept("--labels", labels, keep_maps(labels, write))
+    return Demo(cfgs, lambda each: _decided(SemanticPredictor(each)), draw, kept)
 
 
 def unary_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:

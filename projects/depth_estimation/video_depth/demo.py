@@ -12,10 +12,10 @@ from video_depth.predictor import Depth, DepthPredictor
 from videogcrf_det.data.depth import write_depth_png
 from videogcrf_det.demo_loop import (
     DEMOS,
+    Demo,
     Kept,
     changed_cfg,
     keep_maps,
-    write_predictions,
 )
 from videogcrf_det.dispatch import Options
 from videogcrf_det.drawing.overlay import Picture, enlarge
@@ -46,31 +46,25 @@ OPTIONS: Options = {
 
 
 @DEMOS.register("VideoDepth", OPTIONS)
-def run_demo(
+def depth_demo(
     cfg: CfgNode,
-    source: str | Path,
-    output: str | Path,
     *,
     baseline: str | None = None,
     depth_folder: str | Path | None = None,
     unit: float = UNIT,
     scale: Sequence[float] | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
-) -> None:
+) -> Demo:
     """Estimate the depth of a video, and draw it beside the frames.
 
     Args:
-        cfg: of a VideoDepth, with trained weights in MODEL.WEIGHTS.
-        source, output, fps, max_frames: see write_predictions.
-        baseline: show what the network says of single frames as well: that of a file of weights,
-            or the same one for "".
+        cfg: of a VideoDepth.
+        baseline: of what the network says of single frames; see DEMOS.
         depth_folder: a new folder, gets depth as PNGs of 16 bits and of the frames' size.
         unit: metres a grey level of those.
         scale: metres at the ends of the colours; None: after what the first frame shows.
 
     Raises:
-        InputError, KeyboardInterrupt: see write_predictions.
+        InputError: something of the above is not usable.
     """
     if not 0 < unit < np.inf:
         raise InputError(f"--unit must be above 0, got {unit}")
@@ -81,15 +75,7 @@ def run_demo(
     kept = None
     if depth_folder is not None:
         kept = Kept("--depth", depth_folder, keep_maps(depth_folder, partial(_write, unit=unit)))
-    write_predictions(
-        source,
-        output,
-        lambda: [DepthPredictor(each) for each in cfgs],
-        drawing.draw,
-        kept=kept,
-        fps=fps,
-        max_frames=max_frames,
-    )
+    return Demo(cfgs, lambda each: DepthPredictor(each), drawing.draw, kept)
 
 
 def single_frames_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:

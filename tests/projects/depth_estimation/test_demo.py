@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from video_depth import demo
-from video_depth.demo import run_demo, single_frames_cfg
+from video_depth.demo import single_frames_cfg
 from video_depth.drawing import depth_range, draw_depth, draw_deviation
 from video_depth.predictor import Depth, DepthPredictor
 
 from tests.projects.depth_estimation.conftest import CONFIG
 from videogcrf_det import InputError
 from videogcrf_det.data.depth import read_depth
+from videogcrf_det.demo_loop import run_demo
 
 
 class ByColour:

@@ -13,9 +13,10 @@ from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import Clip, clip_of_dataset, clip_of_video
 from videogcrf_det.affinity.couplings import cell_couplings
 from videogcrf_det.affinity.grid import HeatRow
+from videogcrf_det.affinity.visualize import visualize_affinity
 from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.predictor import model_input
-from videogcrf_det.segmentation.affinity import choose, describe, infer, visualize_affinity
+from videogcrf_det.segmentation.affinity import choose, describe, infer
 from videogcrf_det.segmentation.drawing import Palette, draw_labels, palette_for
 from videogcrf_det.segmentation.predictor import SemanticPredictor
 

@@ -18,9 +18,9 @@ from tests.projects.semantic_segmentation.tiny import (
 from tests.test_demo import decode
 from tests.video.files import cut, number_of, picture, write_video
 from videogcrf_det import InputError, demo_loop
-from videogcrf_det.demo_loop import changed_cfg
+from videogcrf_det.demo_loop import changed_cfg, run_demo
 from videogcrf_det.segmentation import demo
-from videogcrf_det.segmentation.demo import run_demo, unary_cfg
+from videogcrf_det.segmentation.demo import unary_cfg
 from videogcrf_det.segmentation.drawing import Palette, draw_labels, legend, palette_for
 from videogcrf_det.segmentation.predictor import Segmentation, SemanticPredictor
 from videogcrf_det.video import InputVideo
