@@ -146,7 +146,7 @@ def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
     [
         (
             ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5ms"],
-            r"MODEL\.VIDEO_GCRF: .*neighbourhood.* '5ms'.*fc",
+            r"MODEL\.VIDEO_GCRF\.NEIGHBOURHOOD '5ms'.*fc",
         ),
         (["INPUT.CLIP.NUM_FRAMES", "0"], r"INPUT\.CLIP\.NUM_FRAMES must be at least 1, got 0"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p9']"], r"IN_FEATURES \['p9'\] must name .*p2, p3"),
@@ -270,7 +270,7 @@ assert ["detectron2 is not installed" in str(w.message) for w in caught].count(T
 import sys, torch
 from videogcrf_det.gcrf import SpatioTemporalOperator, gcrf_inference, temporal_coupling
 unary, spatial, temporal = torch.randn(1, 3, 4, 2), torch.randn(1, 3, 5, 4), torch.randn(1, 3, 5, 4)
-coupling = temporal_coupling(3, "fc")
+coupling = temporal_coupling(3)
 x = gcrf_inference(unary, spatial, temporal, coupling, 1.0, rtol=1e-6)
 dense = SpatioTemporalOperator(spatial, temporal, coupling, 1.0).dense()
 expected = torch.linalg.solve(dense, unary.view(1, 12, 2)).view_as(unary)

@@ -132,22 +132,18 @@ def add_videogcrf_config(cfg: CN) -> None:
     # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
     cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
     cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
-    # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
-    # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
-    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. None is "fc", so that yacs
-    # takes "2" and "4" for numbers without complaint.
-    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = None
+    # Distances in frames at which frames of a clip are coupled (Fig. 4 of the paper); []: all.
+    # With NUM_FRAMES 7, frame 3 sees: [] frames 0 1 2 4 5 6; [1] frames 2 4; [1, 2] frames 1 2 4 5;
+    # [1, 2, 4] frames 1 2 4 5 as well, and frame 0 sees frames 1 2 4.
+    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = []
     # "psd": a frame is coupled to itself just enough for a unique solution with any lambda.
     # "zero": not at all, Eq. 2 as printed; a small lambda is then an error.
     cfg.MODEL.VIDEO_GCRF.SELF_COUPLING = "psd"
     # Temporal couplings fade as exp(-distance / DISTANCE_DECAY) with the distance in frames.
     # 2.0: neighbours at distances 1, 2, 3 count 0.61, 0.37, 0.22. 0.0: all count 1, the paper.
-    # Trained, from this value on, if LEARN_DISTANCE_DECAY.
     cfg.MODEL.VIDEO_GCRF.DISTANCE_DECAY = 0.0
-    cfg.MODEL.VIDEO_GCRF.LEARN_DISTANCE_DECAY = False
-    # Weight of the unary term against the couplings, above 0; trained if LEARN_LAMBDA.
+    # Weight of the unary term against the couplings, above 0.
     cfg.MODEL.VIDEO_GCRF.LAMBDA = 1.0
-    cfg.MODEL.VIDEO_GCRF.LEARN_LAMBDA = False
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
@@ -193,12 +189,10 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
         **own,
         "num_convs": options.NUM_CONVS,
         "conv_dim": options.CONV_DIM,
-        "neighbourhood": str(options.NEIGHBOURHOOD or "fc"),
+        "neighbourhood": options.NEIGHBOURHOOD,
         "self_coupling": options.SELF_COUPLING,
         "distance_decay": options.DISTANCE_DECAY or None,
-        "learn_distance_decay": options.LEARN_DISTANCE_DECAY,
         "lam": options.LAMBDA,
-        "learn_lam": options.LEARN_LAMBDA,
         "fusion": options.FUSION,
         "coupled": options.COUPLED,
         "solver": options.SOLVER,

@@ -11,7 +11,7 @@ from .reference import random_problem
 OPTIONS = [
     {},
     {"num_labels": 3},
-    {"spatial_dim": 0, "neighbourhood": "2"},
+    {"spatial_dim": 0, "neighbourhood": (1,)},
     {"distance_decay": 2.0, "learn_distance_decay": True, "learn_lam": True},
 ]
 

@@ -27,7 +27,7 @@ PALETTE = Palette(NAMES, COLOURS)
     "options",
     [
         {},
-        {"neighbourhood": "2", "lam": 0.7},
+        {"neighbourhood": (1,), "lam": 0.7},
         {"self_coupling": "zero", "lam": 30.0, "solver": "direct"},
         {"spatial_dim": 0},
         {"temporal_dim": 0},
@@ -43,7 +43,7 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
         torch.nn.init.normal_(branch.embed.weight, std=1.0)
     embeddings = field.embeddings(torch.randn(frames, 6, height, width))
     weights = reference_coupling(
-        frames, options.get("neighbourhood", "fc"), options.get("self_coupling", "psd")
+        frames, options.get("neighbourhood", ()), options.get("self_coupling", "psd")
     )
     lam = options.get("lam", 1.0)
     matrix = reference_matrix(*(e if e is None else e[None] for e in embeddings[:2]), weights, lam)[

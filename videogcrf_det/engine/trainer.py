@@ -37,7 +37,14 @@ from yaml import YAMLError
 
 from videogcrf_det.checkpoint import ClipCheckpointer, check_optimizer
 from videogcrf_det.config import add_videogcrf_config, find_config
-from videogcrf_det.config_keys import built_from_config, check_keys, check_parts, check_takes_clips
+from videogcrf_det.config_keys import (
+    built_from_config,
+    check_for_fields,
+    check_keys,
+    check_parts,
+    check_takes_clips,
+    unreadable,
+)
 from videogcrf_det.data import (
     ClipDatasetMapper,
     ClipLoader,
@@ -51,7 +58,7 @@ from videogcrf_det.data.own_data import data_options, use_own_data
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.cost import measure_cost
-from videogcrf_det.gcrf import RandomField, VideoGCRF
+from videogcrf_det.gcrf import VideoGCRF
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.modeling.video_model import with_fields
 from videogcrf_det.steady.fields import SteadyFields
@@ -80,17 +87,12 @@ def build_cfg(
     try:
         if path:
             cfg.merge_from_file(path)
-        # yacs takes "2" and "4" for numbers, and then lets no word replace them, nor they a word
-        fields = cfg.MODEL.VIDEO_GCRF
-        of_file, fields.NEIGHBOURHOOD = fields.NEIGHBOURHOOD, None
         own_data = list(cfg.DATASETS.get("OWN", ()))
         cfg.merge_from_list(list(opts))
-        if fields.NEIGHBOURHOOD is None:
-            fields.NEIGHBOURHOOD = of_file
     except (KeyError, ValueError, AssertionError, AttributeError, OSError, YAMLError) as error:
         # yacs raises KeyError("Non-existent config key: ..."), whose str() adds quotes
         reason = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-        raise InputError(f"in the config {config_file or '(none)'}: {reason}") from None
+        raise InputError(f"in the config {config_file or '(none)'}: {unreadable(reason)}") from None
     check_keys(cfg, stock)
     cfg.MODEL.DEVICE = _available(cfg.MODEL.DEVICE)
     if "://" in cfg.OUTPUT_DIR:
@@ -143,8 +145,7 @@ class VideoTrainer(DefaultTrainer):
             model,
             broadcast_buffers=False,
             device_ids=device_ids,
-            find_unused_parameters=getattr(model, "has_unread_features", False)
-            or any(_has_idle_decay(module) for module in model.modules()),
+            find_unused_parameters=getattr(model, "has_unread_features", False),
         )
         precision = amp_precision(cfg)
         if precision and device_ids:
@@ -416,14 +417,6 @@ def amp_precision(cfg: CfgNode) -> torch.dtype | None:
     return AMP_PRECISIONS[name]
 
 
-def _has_idle_decay(module: nn.Module) -> bool:
-    """Whether a decay of couplings is to be learnt that no coupling depends on."""
-    if not isinstance(module, RandomField):
-        return False
-    learned = isinstance(module.log_distance_decay, nn.Parameter)
-    return learned and (not module.coupled or getattr(module, "temporal", None) is None)
-
-
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A model with MODEL.WEIGHTS, or with the last checkpoint of OUTPUT_DIR if ``resume``.
 
@@ -451,13 +444,19 @@ def load_video_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
 
     Models of single frames become a VideoModel.
     """
+    check_for_fields(cfg)
     model = load_model(cfg, resume)
-    if isinstance(model.backbone, VideoGCRFBackbone) and cfg.MODEL.VIDEO_GCRF.FIELDS:
-        raise InputError(
-            "MODEL.VIDEO_GCRF.FIELDS are for a detector without random fields of its own: set "
-            f"MODEL.BACKBONE.NAME {cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME}"
-        )
     plain = not cfg.MODEL.VIDEO_GCRF.FIELDS and cfg.TEST.DETECTION_WINDOW == 1
+    if isinstance(model.backbone, VideoGCRFBackbone) and not plain:
+        key = (
+            "MODEL.VIDEO_GCRF.FIELDS are"
+            if cfg.MODEL.VIDEO_GCRF.FIELDS
+            else (f"TEST.DETECTION_WINDOW {cfg.TEST.DETECTION_WINDOW} is")
+        )
+        raise InputError(
+            f"{key} for a detector without random fields of its own: set MODEL.BACKBONE.NAME "
+            f"{cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME}"
+        )
     if isinstance(model, ClipRCNN) and plain:
         return model
     return with_fields(cfg, model)
@@ -515,6 +514,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
             "training, or add --eval-only"
         )
     check_takes_clips(cfg)
+    check_for_fields(cfg)
     VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume)
