@@ -17,7 +17,7 @@ from detectron2.utils.env import seed_all_rng
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor, nn
 
-from videogcrf_det.engine import VideoTrainer, build_cfg, run
+from videogcrf_det.engine import VideoTrainer, build_cfg, load_video_model, run
 
 FOLDER = Path("configs/lazy")
 NAMES = ("mask_rcnn_R_50_FPN", "video_gcrf_R_50_FPN_4f")
@@ -135,7 +135,35 @@ def test_data_are_equal(pair, mini_data, tmp_path):
     assert not differences(expected, found)
 
 
-# --------------------------------------------------------------------------------------------------
+def test_the_chain_is_that_of_the_yaml_keys(mini_data, tmp_path):
+    weights = str(tmp_path / "model.pth")
+    # fmt: off
+    cfg = build_cfg("configs/DAVIS-Person/mask_rcnn_R_50_FPN.yaml", [
+        "MODEL.VIDEO_GCRF.FIELDS", "ready-made", "TEST.LATENCY", "1", "MODEL.WEIGHTS", weights,
+        "INPUT.MIN_SIZE_TEST", "48", "DATALOADER.NUM_WORKERS", "0",
+    ])
+    # fmt: on
+    torch.manual_seed(0)
+    torch.save({"model": build_model(cfg).state_dict()}, weights)
+    lazy = LazyConfig.load(str(FOLDER / "mask_rcnn_R_50_FPN_steady.py"))
+    lazy.model.weights, lazy.dataloader.test.num_workers = weights, 0
+    lazy.dataloader.test.dataset.dataset_name = mini_data["val"]
+    lazy.dataloader.test.mapper.augmentations[0].short_edge_length = 48
+    model = instantiate(lazy.model)
+
+    with torch.no_grad():
+        expected, found = (
+            list(each(video)[0])
+            for each, video in (
+                (load_video_model(cfg).eval(), next(iter(instantiate(lazy.dataloader.test)))),
+                (model, next(iter(VideoTrainer.build_test_loader(cfg, mini_data["val"])))),
+            )
+        )
+    assert any(len(frame["instances"]) for frame in expected)
+    assert not differences(expected, found)
+    lazy.model.weights = ""
+    with pytest.raises(Exception, match="name those of the trained detector"):
+        instantiate(lazy.model)
 
 
 @pytest.fixture
