@@ -38,7 +38,15 @@ def find_config(name: str) -> str:
 
 def add_videogcrf_config(cfg: CN) -> None:
     """Add the keys of clips and of the VideoGCRF to ``cfg``, with their defaults."""
-    # ---- data ------------------------------------------------------------------------------------
+    cfg.MODEL.VIDEO_GCRF = CN()
+    _add_data(cfg)
+    _add_training(cfg)
+    _add_videos(cfg)
+    _add_random_field(cfg)
+    _add_couplings(cfg)
+
+
+def _add_data(cfg: CN) -> None:
     # A YAML file of your own data sets, which replaces DATASETS.TRAIN and DATASETS.TEST:
     #     train: {street_train: {annotations: train.json, images: images}}
     #     test: {street_val: {annotations: val.json, images: images}}
@@ -49,7 +57,6 @@ def add_videogcrf_config(cfg: CN) -> None:
     # DATASETS.TRAIN and DATASETS.TEST. --train-data and --test-data write it.
     cfg.DATASETS.OWN = []
 
-    # ---- clips -----------------------------------------------------------------------------------
     cfg.INPUT.CLIP = CN()
     # Frames of a clip: the temporal context V, in training and in inference. 1: single frames.
     # NUM_FRAMES 4, STRIDE 1, reference frame 10: frames 9, 10, 11, 12.
@@ -64,6 +71,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # The share of training frames to degrade at random: blur, noise, darkness, things in front. A
     # detector then has to ask the frames around them. 0.4: two in five.
     cfg.INPUT.CLIP.DEGRADED = 0.0
+
+
+def _add_training(cfg: CN) -> None:
     # SOLVER.IMS_PER_BATCH counts clips: 2 clips of 4 frames are 8 images an iteration.
     # "SGD" is detectron2's. "AdamW" suits weights whose gradients differ much in size, as those of
     # VideoGCRFs do from all others, and takes a BASE_LR of about 1e-4; it needs, like the next key,
@@ -76,6 +86,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # 0.6. "": float16 on a GPU, bfloat16 on a CPU, which does nothing else.
     cfg.SOLVER.AMP.PRECISION = ""
 
+
+def _add_videos(cfg: CN) -> None:
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
     # and averages the features of frames that several windows cover.
     # NUM_FRAMES 4, WINDOW_STEP 1, video of 6 frames: windows 0-3, 1-4, 2-5.
@@ -93,8 +105,6 @@ def add_videogcrf_config(cfg: CN) -> None:
     # for detectors of single frames. To compare with: what people do without fields. 1: not.
     cfg.TEST.DETECTION_WINDOW = 1
 
-    # ---- fields for a detector that is there ----------------------------------------------------
-    cfg.MODEL.VIDEO_GCRF = CN()
     # For inference with any meta-architecture: features of successive frames are averaged, each
     # counting as much as it can be trusted. A file of tools/fit_video.py ("fields.pth"),
     # "ready-made" for what comes with the package, "hand-made" to compare with; "": none.
@@ -106,7 +116,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # A folder: the flow of one video that another program has computed; see FlowFolder.
     cfg.MODEL.VIDEO_GCRF.MOTION = ""
 
-    # ---- the random field ------------------------------------------------------------------------
+
+def _add_random_field(cfg: CN) -> None:
     # Used where MODEL.BACKBONE.NAME is build_video_gcrf_backbone.
     # The backbone that makes the features: any name in detectron2's BACKBONE_REGISTRY.
     cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME = "build_resnet_backbone"
@@ -117,6 +128,12 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.SPATIAL_DIM = 128
     # Size of the embeddings that couple positions of different frames. 0: the spatial G-CRF.
     cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
+    # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
+    cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
+    cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
+
+
+def _add_couplings(cfg: CN) -> None:
     # "product": positions with similar embeddings inhibit each other, as in the paper.
     # "average": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
     # the temporal embeddings couple positions of one frame as well, with SELF_COUPLING "psd".
@@ -129,9 +146,6 @@ def add_videogcrf_config(cfg: CN) -> None:
     # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
     # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
     cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
-    # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
-    cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
-    cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
     # Distances in frames at which frames of a clip are coupled (Fig. 4 of the paper); []: all.
     # With NUM_FRAMES 7, frame 3 sees: [] frames 0 1 2 4 5 6; [1] frames 2 4; [1, 2] frames 1 2 4 5;
     # [1, 2, 4] frames 1 2 4 5 as well, and frame 0 sees frames 1 2 4.
