@@ -1,10 +1,7 @@
 """The tools as a user calls them: what they do, and one sentence for whatever is wrong."""
 
 import json
-import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +11,12 @@ from detectron2.modeling import build_model
 from pycocotools import mask as coco_mask
 
 from tests.conftest import CONFIG, train_net
+from tests.support.tools import check_nothing_half_written, check_sentence
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.evaluation.tracking import has_trackeval
 
 TOOLS = sorted(path.name for path in Path("tools").glob("*.py"))
 RESULTS = "inference/mini_davis_person_val/coco_instances_results.json"
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a tool in this process: (exit code, stdout, stderr)."""
-
-    def call(tool, *words):
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
-        capfd.readouterr()
-        code = 0
-        try:
-            runpy.run_path(f"tools/{tool}", run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
-
-
-def check_sentence(done, sentence):
-    """One line for the user, and nothing else that is a failure's."""
-    code, out, err = done
-    errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert code == 2, err
-    assert len(errors) == 1, err
-    assert re.search(sentence, errors[0]), errors[0]
-    assert "Traceback" not in out + err
-
-
-def check_nothing_half_written(folder):
-    """Logs alone: no weights, predictions or annotations, and no temporary files."""
-    written = {path.name for path in folder.rglob("*") if path.is_file()}
-    logs = {name for name in written if name.startswith(("log.txt", "events."))}
-    assert written - logs <= {"config.yaml", "metrics.json"}
 
 
 @pytest.mark.parametrize("tool", TOOLS)

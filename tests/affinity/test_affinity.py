@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from tests.conftest import CONFIG
-from tests.gcrf.reference import reference_coupling, reference_matrix
+from tests.support.reference import reference_coupling, reference_matrix
 from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import (
     Clip,

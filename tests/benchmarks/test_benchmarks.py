@@ -9,9 +9,8 @@ from benchmarks.growth import growing_system, memory_process, resident_memory
 from benchmarks.suites import infer
 from benchmarks.systems import System, make_system
 from benchmarks.timing import Times, take_turns
+from tests.support.reference import Problem, reference_matrix, reference_solve
 from videogcrf_det.errors import InputError
-
-from ..gcrf.reference import Problem, reference_matrix, reference_solve
 
 REPORTED = ("limit", "last_layer", "growth")
 

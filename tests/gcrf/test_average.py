@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.reference import NEIGHBOURHOODS, SELF_COUPLINGS, reference_coupling
 from videogcrf_det.gcrf import VideoGCRF, average, elimination, weighted_average
 from videogcrf_det.gcrf.elimination import positive_inverse
-
-from .reference import NEIGHBOURHOODS, SELF_COUPLINGS, reference_coupling
 
 EXACT = {"rtol": 1e-12, "max_iters": 1000}
 

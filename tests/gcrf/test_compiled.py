@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from tests.support.reference import random_problem
 from videogcrf_det.gcrf import VideoGCRF, gcrf_inference, temporal_coupling
-
-from .reference import random_problem
 
 OPTIONS = [
     {},

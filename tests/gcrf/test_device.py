@@ -5,6 +5,7 @@ import torch
 from torch.func import functional_call
 
 from tests.support.gpu import DEVICE, GPUTensor, simulated_gpu
+from tests.support.reference import NEIGHBOURHOODS, random_problem
 from videogcrf_det.gcrf import (
     IndefiniteError,
     VideoGCRF,
@@ -13,8 +14,6 @@ from videogcrf_det.gcrf import (
     temporal_coupling,
     weighted_average,
 )
-
-from .reference import NEIGHBOURHOODS, random_problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 

@@ -7,6 +7,15 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode, baddbmm_flop
 
+from tests.support.reference import (
+    NEIGHBOURHOODS,
+    SELF_COUPLINGS,
+    Problem,
+    leaves,
+    random_problem,
+    reference_matrix,
+    reference_solve,
+)
 from videogcrf_det.gcrf import (
     IndefiniteError,
     SpatioTemporalOperator,
@@ -21,16 +30,6 @@ from videogcrf_det.gcrf.direct import (
     factorise,
     is_cheaper,
     solve,
-)
-
-from .reference import (
-    NEIGHBOURHOODS,
-    SELF_COUPLINGS,
-    Problem,
-    leaves,
-    random_problem,
-    reference_matrix,
-    reference_solve,
 )
 
 

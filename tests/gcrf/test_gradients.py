@@ -1,9 +1,8 @@
 import pytest
 import torch
 
+from tests.support.reference import LAYOUTS, dense_inference, leaves, random_problem
 from videogcrf_det.gcrf import SpatioTemporalOperator, conjugate_gradient, gcrf_inference
-
-from .reference import LAYOUTS, dense_inference, leaves, random_problem
 
 EXACT = {"rtol": 1e-12, "max_iters": 1000}
 GRADIENT_CASES = [

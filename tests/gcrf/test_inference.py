@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from videogcrf_det.gcrf import (
-    ConvergenceWarning,
-    IndefiniteError,
-    gcrf_inference,
-)
-
-from .reference import (
+from tests.support.reference import (
     LAYOUTS,
     NEIGHBOURHOODS,
     SELF_COUPLINGS,
@@ -19,6 +13,11 @@ from .reference import (
     random_problem,
     reference_matrix,
     reference_solve,
+)
+from videogcrf_det.gcrf import (
+    ConvergenceWarning,
+    IndefiniteError,
+    gcrf_inference,
 )
 
 EXACT = {"rtol": 1e-12, "max_iters": 1000}

@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.support.reference import Problem, reference_coupling, reference_solve
 from videogcrf_det.gcrf import Embeddings, VideoGCRF, gcrf_inference, weighted_average
-from videogcrf_det.gcrf.blocks import from_blocks, to_blocks
-
-from .reference import Problem, reference_coupling, reference_solve
 
 CHANNELS, LABELS = 6, 3
 
@@ -349,14 +347,6 @@ def test_averages_within_a_frame_alone():
         close(make(**options, self_coupling="zero")(features), features)
     alone = make(block_size=1, pairwise="average")  # with nobody else
     close(alone(features), features)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_blocks_put_together_again(size):
-    maps = torch.randn(2, 3, 4, 5, 7)
-    blocks = to_blocks(maps, size)
-    assert blocks.shape == (2 * -(-5 // size) * -(-7 // size), 3, 4, size**2)
-    assert torch.equal(from_blocks(blocks, size, maps.shape[3:]), maps)
 
 
 def test_averages_are_in_float32_under_autocast():

@@ -6,6 +6,7 @@
 import pytest
 import torch
 
+from tests.support.reference import dense_inference, random_problem
 from videogcrf_det.gcrf import (
     ProductField,
     VideoGCRF,
@@ -17,8 +18,6 @@ from videogcrf_det.gcrf import (
 from videogcrf_det.gcrf.band import band_cholesky, band_solve
 from videogcrf_det.gcrf.elimination import positive_inverse
 from videogcrf_det.gcrf.embedding import Embeddings
-
-from .reference import dense_inference, random_problem
 
 
 def there(name):

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, baddbmm_flop
 
+from tests.support.reference import NEIGHBOURHOODS, SELF_COUPLINGS, random_problem, reference_matrix
 from videogcrf_det.gcrf import SpatioTemporalOperator
-
-from .reference import NEIGHBOURHOODS, SELF_COUPLINGS, random_problem, reference_matrix
 
 CASES = [
     (num_frames, neighbourhood, self_coupling)

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.support.gpu import GPUTensor, simulated_gpu
+from tests.support.reference import NEIGHBOURHOODS, Problem, reference_coupling, reference_solve
 from videogcrf_det.gcrf import (
     IndefiniteError,
     ProductField,
@@ -13,8 +14,6 @@ from videogcrf_det.gcrf import (
 )
 from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.fields import build_field
-
-from .reference import NEIGHBOURHOODS, Problem, reference_coupling, reference_solve
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 

@@ -10,8 +10,8 @@ from video_semseg.drawing import Palette, draw_labels, palette_for
 from video_semseg.predictor import SemanticPredictor
 from video_semseg.visualize_affinity import choose, describe, infer, visualize_affinity
 
-from tests.gcrf.reference import reference_coupling, reference_matrix
-from tests.projects.semantic_segmentation.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
+from tests.support.reference import reference_coupling, reference_matrix
+from tests.support.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
 from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import Clip, clip_of_dataset, clip_of_video
 from videogcrf_det.affinity.couplings import cell_couplings

@@ -12,15 +12,14 @@ from video_semseg.demo import run_demo, unary_cfg
 from video_semseg.drawing import Palette, draw_labels, legend, palette_for
 from video_semseg.predictor import Segmentation, SemanticPredictor
 
-from tests.projects.semantic_segmentation.tiny import (
+from tests.support.tiny import (
     COLOURS,
     CONFIG,
     NAMES,
     frame_of,
     label_map,
 )
-from tests.test_demo import decode
-from tests.video.files import cut, number_of, picture, write_video
+from tests.support.video_files import cut, decode, number_of, picture, write_video
 from videogcrf_det import InputError
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.video import InputVideo

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from video_semseg.engine import SemanticTrainer
 
-from tests.projects.semantic_segmentation.tiny import CONFIG, TINY, frame_of, label_map
+from tests.support.tiny import CONFIG, TINY, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.segmentation import PHASES, add_segmentation_config, phase_cfg, run_phases

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
-from tests.projects.semantic_segmentation.tiny import CONFIG, VOID, frame_of, label_map
+from tests.support.tiny import CONFIG, VOID, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.pairwise import pairwise_objective

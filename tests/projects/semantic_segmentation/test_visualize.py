@@ -13,7 +13,7 @@ from video_semseg.evaluation import VideoSemSegEvaluator
 from video_semseg.visualize import SPACING, visualize_predictions
 
 from tests.conftest import unregister
-from tests.projects.semantic_segmentation.tiny import COLOURS, NAMES, VOID
+from tests.support.tiny import COLOURS, NAMES, VOID
 from videogcrf_det import InputError
 from videogcrf_det.data import load_videos
 from videogcrf_det.drawing.overlay import enlarge
