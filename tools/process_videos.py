@@ -5,7 +5,7 @@ import argparse
 from videogcrf_det.cli import run_tool
 
 EPILOG = """
-    python tools/process_videos.py --fields fields.pth --videos footage/ --output results/ \\
+    videogcrf process-videos --fields fields.pth --videos footage/ --output results/ \\
         --num-gpus 8
     torchrun --nproc-per-node 8 tools/process_videos.py --fields fields.pth --videos footage/ \\
         --output results/

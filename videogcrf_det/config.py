@@ -106,7 +106,7 @@ def _add_videos(cfg: CN) -> None:
     cfg.TEST.DETECTION_WINDOW = 1
 
     # For inference with any meta-architecture: features of successive frames are averaged, each
-    # counting as much as it can be trusted. A file of tools/fit_video.py ("fields.pth"),
+    # counting as much as it can be trusted. A file of videogcrf fit ("fields.pth"),
     # "ready-made" for what comes with the package, "hand-made" to compare with; "": none.
     cfg.MODEL.VIDEO_GCRF.FIELDS = ""
     # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
