@@ -20,13 +20,21 @@ from benchmarks.suites import (
 from benchmarks.systems import System
 from videogcrf_det.memory import forget_peak_memory, peak_memory
 
+# names of Fig. 4 and their distances in frames
+NEIGHBOURHOODS: dict[str, tuple[int, ...]] = {
+    "fc": (),
+    "2": (1,),
+    "4": (1, 2),
+    "6ms": (1, 2, 4),
+}
+
 
 def growth(options: Options) -> Iterable[Row]:
     """Time and memory, forward and backward, as clips get longer and maps larger."""
     cases = [
         ("frames", frames, FEATURE_CELLS, neighbourhood)
         for frames in (2, 4, 8, 16, 32, 64)
-        for neighbourhood in ("fc", "2", "4", "6ms")
+        for neighbourhood in NEIGHBOURHOODS
     ]
     cases += [("positions", 4, cells, "fc") for cells in (405, 1620, 6480, 25920)]
     systems = {
@@ -70,7 +78,8 @@ def memory_process() -> Iterator[multiprocessing.pool.Pool]:
 def growing_system(shrink: int, frames: int, cells: int, neighbourhood: str, device: str) -> System:
     options = Options(device=torch.device(device), shrink=shrink)
     condition = CONDITIONS["well"]
-    return options.system(frames, cells, 256, condition=condition, neighbourhood=neighbourhood)
+    distances = NEIGHBOURHOODS[neighbourhood]
+    return options.system(frames, cells, 256, condition=condition, neighbourhood=distances)
 
 
 def _allocated(system: System) -> int:

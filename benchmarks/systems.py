@@ -1,6 +1,7 @@
 """Systems to be timed, of a wanted size and condition."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +45,7 @@ def make_system(
     columns: int,
     *,
     condition: float,
-    neighbourhood: str = "fc",
+    neighbourhood: Sequence[int] = (),
     device: str | torch.device = "cpu",
 ) -> System:
     """Draw a system of V frames, N unknowns each, embeddings of size D and C columns.

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from videogcrf_det.data import register_video_coco_instances
 from videogcrf_det.data.davis.prepare import prepare_davis_person
 from videogcrf_det.data.mini_davis import make_mini_davis
 
+pytest.register_assert_rewrite("tests.support")
 # of tests that send signals to processes
 posix_only = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 CONFIG = "configs/quick_schedules/mini_davis_video_gcrf_R_18_FPN_4f.yaml"
@@ -92,6 +94,24 @@ def start(mini_root):
         return done.returncode, done.stdout, done.stderr
 
     return start
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run a tool in this process: (exit code, stdout, stderr)."""
+
+    def call(tool, *words):
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
+        capfd.readouterr()
+        code = 0
+        try:
+            runpy.run_path(f"tools/{tool}", run_name="__main__")
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
 
 
 def train_net(small, *opts, flags=()):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import CONFIG, SMALL
-from tests.test_demo import SquareDetector, squares
+from tests.support.squares import SquareDetector, squares
 from videogcrf_det import InputError, batch
 from videogcrf_det.batch import MOST_DEATHS, find_jobs, process_videos
 from videogcrf_det.demo_loop import changed_cfg
@@ -22,7 +22,7 @@ CODE = -KILL if os.name == "posix" else int(KILL)  # the exit code of what was k
 TOOL = f"""
 import os, runpy
 from pathlib import Path
-from tests.test_demo import SquareDetector
+from tests.support.squares import SquareDetector
 from videogcrf_det import batch
 from videogcrf_det.cli import run_tool
 

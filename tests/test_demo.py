@@ -9,7 +9,6 @@ import sys
 import weakref
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -22,51 +21,15 @@ from pycocotools.coco import COCO
 
 from tests.conftest import CONFIG, SMALL, posix_only
 from tests.modeling.conftest import BASELINE
-from tests.modeling.test_clip_rcnn import couple_for_real
-from tests.video.files import cut, number_of, picture, write_video
+from tests.support.models import couple_for_real
+from tests.support.squares import BLUE, RED, SquareDetector, squares
+from tests.support.video_files import cut, decode, number_of, picture, write_video
 from videogcrf_det import InputError, demo, demo_loop
 from videogcrf_det.demo_loop import changed_cfg, predict_in_step, run_demo
 from videogcrf_det.drawing.colours import palette_colour
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.predictor import Prediction, VideoPredictor
-from videogcrf_det.tracking import MaskTracker, identify
 from videogcrf_det.video import Frame, InputVideo, open_video
-
-RED, BLUE = (250, 0, 0), (0, 0, 250)
-
-
-def squares(number):
-    """A red square that goes right, a blue one that comes towards it, below."""
-    image = np.full((120, 160, 3), 100, np.uint8)
-    image[30:60, 6 * number : 6 * number + 30] = RED
-    image[85:115, 130 - 6 * number : 160 - 6 * number] = BLUE
-    return image
-
-
-class SquareDetector:
-    """Stands in for VideoPredictor: red squares are of class 1, blue ones of class 0."""
-
-    def __init__(self, cfg):
-        self.threshold = cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST
-
-    def __call__(self, frames):
-        tracker = MaskTracker()
-        for number, frame in enumerate(frames):
-            masks = [frame[..., 2] > 200, frame[..., 0] > 200]  # of a BGR image
-            classes, scores = [1, 0], [0.9, 0.7]
-            if number % 2:
-                masks, classes, scores = masks[::-1], classes[::-1], scores[::-1]
-            kept = [i for i in range(2) if scores[i] > self.threshold and masks[i].any()]
-            found = Instances(frame.shape[:2])
-            found.pred_masks = torch.tensor(np.stack(masks))[kept]
-            edges = [np.nonzero(mask) for mask in masks]
-            found.pred_boxes = Boxes(
-                [[x.min(), y.min(), x.max() + 1, y.max() + 1] for y, x in edges if len(y)]
-            )[kept]
-            found.scores = torch.tensor(scores)[kept]
-            found.pred_classes = torch.tensor(classes)[kept]
-            identify(tracker, frame, found)
-            yield Prediction(frame, found)
 
 
 @pytest.fixture
@@ -97,15 +60,6 @@ def weights(small, tmp_path):
     model = couple_for_real(build_model(build_cfg(CONFIG, small)))
     torch.save({"model": model.state_dict()}, tmp_path / "weights.pth")
     return str(tmp_path / "weights.pth")
-
-
-def decode(path):
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return stream.average_rate, [
-            (frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base)
-            for frame in container.decode(stream)
-        ]
 
 
 def colour_at(image, region, original):

@@ -12,9 +12,16 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
 from tests.conftest import CONFIG
-from videogcrf_det import InputError, engine
+from videogcrf_det import InputError
 from videogcrf_det.config import gcrf_options
-from videogcrf_det.engine import VideoTrainer, amp_precision, build_cfg, load_model, run
+from videogcrf_det.engine import (
+    VideoTrainer,
+    amp_precision,
+    build_cfg,
+    load_model,
+    load_video_model,
+    run,
+)
 
 SEGM = ("AP", "AP50", "AP75")
 
@@ -187,20 +194,77 @@ def test_a_file_that_is_not_a_checkpoint(make_cfg, tmp_path):
         load_model(make_cfg("MODEL.WEIGHTS", path))
 
 
-@pytest.mark.parametrize("word", ["2", "4", "6ms", "fc"])
-def test_neighbourhoods_are_words(make_cfg, word, tmp_path):
+@pytest.mark.parametrize("distances", [[], [1], [1, 2, 4]])
+def test_neighbourhoods_are_distances(make_cfg, distances, tmp_path):
     """On the command line, in a file, and in the config.yaml of a training."""
-    cfg = make_cfg("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", word)
-    dumped, quoted, plain = (tmp_path / f"{name}.yaml" for name in ("dumped", "quoted", "plain"))
+    cfg = make_cfg("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", distances)
+    dumped, written = tmp_path / "dumped.yaml", tmp_path / "written.yaml"
     dumped.write_text(cfg.dump())
-    key = f"_BASE_: {Path(CONFIG).absolute()}\nMODEL: {{VIDEO_GCRF: {{NEIGHBOURHOOD: %s}}}}"
-    quoted.write_text(key % f'"{word}"')
-    plain.write_text(key % word)
-    for again in (cfg, *(build_cfg(str(path)) for path in (dumped, quoted, plain))):
-        assert build_model(again).backbone.gcrf["p3"].field.neighbourhood == word
-    for other in ("4", "fc"):  # a file's is replaced
-        again = build_cfg(str(quoted), ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", other])
-        assert gcrf_options(again)["neighbourhood"] == other
+    key = f"MODEL: {{VIDEO_GCRF: {{NEIGHBOURHOOD: {distances}}}}}"
+    written.write_text(f"_BASE_: {Path(CONFIG).absolute()}\n{key}")
+    for again in (cfg, build_cfg(str(dumped)), build_cfg(str(written))):
+        field = build_model(again).backbone.gcrf["p3"].field
+        assert list(field.neighbourhood) == distances
+    again = build_cfg(str(written), ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "[2]"])
+    assert gcrf_options(again)["neighbourhood"] == [2]
+
+
+@pytest.mark.parametrize("word", ['"2"', "4", "6ms", "fc"])
+def test_neighbourhoods_of_before_are_named(word, tmp_path):
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        f"_BASE_: {Path(CONFIG).absolute()}\nMODEL: {{VIDEO_GCRF: {{NEIGHBOURHOOD: {word}}}}}"
+    )
+    value = word.strip('"')
+    message = rf"old\.yaml: MODEL\.VIDEO_GCRF\.NEIGHBOURHOOD '{value}'.*\[1, 2\] for 4"
+    with pytest.raises(InputError, match=message):
+        build_cfg(str(path))
+    with pytest.raises(InputError, match=message.replace("old", "4f")):
+        build_cfg(CONFIG, ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", value])
+
+
+@pytest.mark.parametrize(
+    ("opts", "sentence"),
+    [
+        (["INPUT.CLIP.NUM_FRAMES", 1, "INPUT.CLIP.STRIDE", 2], "STRIDE 2 .* with .*NUM_FRAMES 1"),
+        (["SOLVER.AMP.PRECISION", "bfloat16"], "PRECISION bfloat16 .* with .*ENABLED False"),
+        (
+            ["MODEL.VIDEO_GCRF.TEMPORAL_DIM", 0, "MODEL.VIDEO_GCRF.NEIGHBOURHOOD", [1]],
+            r"NEIGHBOURHOOD \[1\] .* with .*TEMPORAL_DIM 0: leave it at \[\]",
+        ),
+        (
+            ["MODEL.VIDEO_GCRF.NUM_CONVS", 0, "MODEL.VIDEO_GCRF.CONV_DIM", 8],
+            "CONV_DIM 8 .* with .*NUM_CONVS 0",
+        ),
+        (["MODEL.VIDEO_GCRF.LEARN_LAMBDA", True], "LEARN_LAMBDA is of before: leave it out"),
+    ],
+)
+def test_keys_that_another_makes_meaningless_are_refused(make_cfg, opts, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make_cfg(*opts)
+
+
+@pytest.mark.parametrize("eval_only", [True, False])
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("TEST.LATENCY", 2, "LATENCY 2 would change nothing without MODEL.VIDEO_GCRF.FIELDS"),
+        ("MODEL.VIDEO_GCRF.STRENGTH", 0.5, "STRENGTH 0.5 .* without .*FIELDS: leave it at 1.0"),
+        ("MODEL.VIDEO_GCRF.MOTION", "dis", "MOTION dis .* without .*FIELDS"),
+        ("TEST.FRAMES_PER_BATCH", 4, "FRAMES_PER_BATCH 4 .* without .*FIELDS"),
+    ],
+)
+def test_keys_of_fields_are_refused_without(make_cfg, key, value, sentence, eval_only):
+    with pytest.raises(InputError, match=sentence):
+        run(make_cfg(key, value), eval_only=eval_only)
+
+
+def test_detections_are_not_averaged_instead_of_coupled(make_cfg, tmp_path):
+    weights = tmp_path / "model.pth"
+    torch.save({"model": build_model(make_cfg()).state_dict()}, weights)
+    opts = ["TEST.DETECTION_WINDOW", 5, "MODEL.WEIGHTS", weights]
+    with pytest.raises(InputError, match=r"WINDOW 5 is for a detector without random fields"):
+        load_video_model(make_cfg(*opts))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +363,7 @@ def test_precision_of_mixed_precision(make_cfg):
         return amp_precision(make_cfg(*opts))
 
     enabled = ["SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION"]
-    assert of() is of("SOLVER.AMP.PRECISION", "bfloat16") is None
+    assert of() is None
     assert of(*enabled, "") is of(*enabled, "bfloat16") is torch.bfloat16
     with pytest.raises(InputError, match=r"PRECISION 'tf32' is not known: use float16 or bfl"):
         of(*enabled, "tf32")
@@ -331,25 +395,3 @@ def test_mixed_precision_goes_on_where_another_device_stopped(make_cfg):
         on_gpu.load_state_dict(without)
         assert on_gpu.iter == 7
         assert scaler.get_scale() == 64
-
-
-@pytest.mark.parametrize("coupled", [True, False])
-def test_parameters_without_gradients_are_known_to_several_processes(
-    make_cfg, monkeypatch, coupled
-):
-    """A decay of couplings that there are not: DistributedDataParallel would wait for it."""
-    asked = []
-
-    def create(model, *, find_unused_parameters, **_):
-        asked.append(find_unused_parameters)
-        return model
-
-    monkeypatch.setattr(engine, "create_ddp_model", create)
-    field = ["DISTANCE_DECAY", 2.0, "LEARN_DISTANCE_DECAY", True, "COUPLED", coupled]
-    words = [f"MODEL.VIDEO_GCRF.{word}" if i % 2 == 0 else word for i, word in enumerate(field)]
-    trainer = VideoTrainer(make_cfg(*words))
-    with EventStorage():
-        trainer.iter = 0
-        trainer.run_step()
-    idle = [n for n, p in trainer.model.named_parameters() if p.requires_grad and p.grad is None]
-    assert asked == [bool(idle)] == [not coupled]

@@ -1,10 +1,8 @@
-"""Lazy configs beside the YAML files that they are twins of, and detectron2's own training tool."""
+"""Lazy configs beside the YAML files that say the same, and detectron2's own training tool."""
 
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,15 +14,13 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.engine import DefaultTrainer
 from detectron2.modeling import build_model
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor, nn
 
-from videogcrf_det.engine import VideoTrainer, build_cfg, run
+from videogcrf_det.engine import VideoTrainer, build_cfg, load_video_model, run
 
 FOLDER = Path("configs/lazy")
-DEMO = "mini_davis_video_gcrf_R_18_FPN_4f"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common")
+NAMES = ("mask_rcnn_R_50_FPN", "video_gcrf_R_50_FPN_4f")
 OF_TORCH = set(vars(nn.Module())) - {"training", "_parameters", "_buffers", "_modules"}
 
 
@@ -71,13 +67,9 @@ def differences(first, second):
 
 @pytest.fixture(scope="module", params=NAMES)
 def pair(request):
-    return load_pair(request.param)
-
-
-def load_pair(name):
     """Both configs and their models, with weights drawn with the same seed."""
-    (path,) = Path("configs").rglob(f"{name}.yaml")
-    cfg, lazy = build_cfg(str(path)), LazyConfig.load(str(FOLDER / f"{name}.py"))
+    cfg = build_cfg(f"configs/DAVIS-Person/{request.param}.yaml")
+    lazy = LazyConfig.load(str(FOLDER / f"{request.param}.py"))
     torch.manual_seed(0)
     stock = build_model(cfg)
     torch.manual_seed(0)
@@ -102,14 +94,6 @@ def loaders(pair, mini_data, output_dir):
         VideoTrainer.build_test_loader(cfg, mini_data["val"]),
         VideoTrainer.build_evaluator(cfg, mini_data["val"]),
     ], [instantiate(lazy.dataloader[key]) for key in ("train", "test", "evaluator")]
-
-
-def test_every_config_of_the_paper_has_a_twin():
-    named = {path.stem for path in Path("configs/DAVIS-Person").glob("*.yaml")}
-    others = {"Base-DAVIS-Person", "video_gcrf_R_50_FPN_4f_average"}
-    assert set(NAMES) == named - others | {DEMO}
-    folders = [LazyConfig.load(str(FOLDER / f"{name}.py")).train.output_dir for name in NAMES]
-    assert [Path(folder).name for folder in folders] == NAMES
 
 
 def test_models_are_equal(pair):
@@ -151,47 +135,35 @@ def test_data_are_equal(pair, mini_data, tmp_path):
     assert not differences(expected, found)
 
 
-@pytest.fixture
-def demo():
-    return load_pair(DEMO)
+def test_the_chain_is_that_of_the_yaml_keys(mini_data, tmp_path):
+    weights = str(tmp_path / "model.pth")
+    # fmt: off
+    cfg = build_cfg("configs/DAVIS-Person/mask_rcnn_R_50_FPN.yaml", [
+        "MODEL.VIDEO_GCRF.FIELDS", "ready-made", "TEST.LATENCY", "1", "MODEL.WEIGHTS", weights,
+        "INPUT.MIN_SIZE_TEST", "48", "DATALOADER.NUM_WORKERS", "0",
+    ])
+    # fmt: on
+    torch.manual_seed(0)
+    torch.save({"model": build_model(cfg).state_dict()}, weights)
+    lazy = LazyConfig.load(str(FOLDER / "mask_rcnn_R_50_FPN_steady.py"))
+    lazy.model.weights, lazy.dataloader.test.num_workers = weights, 0
+    lazy.dataloader.test.dataset.dataset_name = mini_data["val"]
+    lazy.dataloader.test.mapper.augmentations[0].short_edge_length = 48
+    model = instantiate(lazy.model)
 
-
-def test_losses_steps_and_detections_are_equal(demo, mini_data, tmp_path):
-    (first, videos, _), (second, _, _) = loaders(demo, mini_data, tmp_path)
-    clips = next(iter(first))
-    assert not differences(clips, next(iter(second)))
-    models = [demo.yaml_model, demo.model]
-    for model, optimizer in zip(models, optimizers(demo), strict=True):
-        torch.manual_seed(1)
-        with EventStorage():
-            total = sum(model(clips).values())
-        (1000 * total).backward()  # so that gradients are clipped
-        optimizer.step()
-    assert not differences(models[0].state_dict(), models[1].state_dict())
-
-    torch.manual_seed(2)
-    other = instantiate(demo.lazy.model).eval()
-    assert not other.load_state_dict(models[0].state_dict()).missing_keys
     with torch.no_grad():
-        video = next(iter(videos))
-        outputs = [list(model.eval()(video)[0]) for model in (models[0], other)]
-    assert any(len(output["instances"]) for output in outputs[0])
-    assert not differences(*outputs)
-
-
-def test_a_saved_config_makes_the_same(demo, tmp_path):
-    """The tool writes its config, overrides included, to the output folder."""
-    LazyConfig.save(demo.lazy, str(tmp_path / "config.yaml"))
-    saved = LazyConfig.load(str(tmp_path / "config.yaml"))
-    model = instantiate(saved.model)
-    model.load_state_dict(demo.model.state_dict())
-    assert not differences(demo.model, model)
-    demo.lazy, demo.model = saved, model
-    expected, optimizer = optimizers(demo)
-    assert type(optimizer).__name__ == type(expected).__name__
-
-
-# --------------------------------------------------------------------------------------------------
+        expected, found = (
+            list(each(video)[0])
+            for each, video in (
+                (load_video_model(cfg).eval(), next(iter(instantiate(lazy.dataloader.test)))),
+                (model, next(iter(VideoTrainer.build_test_loader(cfg, mini_data["val"])))),
+            )
+        )
+    assert any(len(frame["instances"]) for frame in expected)
+    assert not differences(expected, found)
+    lazy.model.weights = ""
+    with pytest.raises(Exception, match="name those of the trained detector"):
+        instantiate(lazy.model)
 
 
 @pytest.fixture
@@ -215,47 +187,58 @@ def losses(folder):
     ]
 
 
+# fmt: off
+OPTS = [  # of both: four iterations of one clip of two small frames
+    "INPUT.CLIP.NUM_FRAMES", "2", "INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.MIN_SIZE_TEST", "48",
+    "MODEL.WEIGHTS", "", "DATALOADER.NUM_WORKERS", "0", "SEED", "0", "SOLVER.IMS_PER_BATCH", "1",
+    "SOLVER.MAX_ITER", "4", "SOLVER.STEPS", "(3,)", "SOLVER.WARMUP_ITERS", "1",
+    "SOLVER.BASE_LR", "0.000001",
+]
+WORDS = [
+    "model.num_frames=2", "dataloader.train.mapper.augmentations.0.short_edge_length=[48]",
+    "dataloader.test.mapper.augmentations.0.short_edge_length=48",
+    "dataloader.train.clips.dataset_names=[mini_davis_person_train]",
+    "dataloader.test.dataset.dataset_name=mini_davis_person_val",
+    "dataloader.train.num_workers=0", "dataloader.test.num_workers=0", "train.seed=0",
+    "optimizer.lr=0.000001",
+    "dataloader.train.clips_per_batch=1", "lr_multiplier.warmup_length=0.25", "train.log_period=1",
+]
+# fmt: on
+
+
 @pytest.mark.slow
-def test_detectron2s_tool_trains_evaluates_and_resumes(tool, mini_root, small, monkeypatch):
+def test_detectron2s_tool_trains_evaluates_and_resumes(
+    tool, start, mini_data, tmp_path, monkeypatch
+):
     """The unmodified script knows nothing of the plugin; its results are those of ours."""
-    output = Path(small[small.index("OUTPUT_DIR") + 1])
-    by_tool, again = output / "tool", output / "again"
 
-    def start(*words):
-        # fmt: off
-        command = [
-            sys.executable, tool, "--config-file", FOLDER / f"{DEMO}.py", *words,
-            "dataloader.train.mapper.augmentations.0.short_edge_length=[48]",
-            "dataloader.test.mapper.augmentations.0.short_edge_length=48",
-            "model.num_frames=2", "train.log_period=1",
-        ]
-        # fmt: on
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(mini_root.parent)}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def run_tool(*words):
+        code, printed, errors = start(
+            *(tool, "--config-file", FOLDER / f"{NAMES[1]}.py", *words, *WORDS),
+            OMP_NUM_THREADS=1,
+        )
+        assert code == 0, printed + errors
+        return printed
 
-    assert "copypaste: Task: segm" in start("train.max_iter=6", f"train.output_dir={by_tool}")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the script; more of them add in another order
-    ours = train_with_yaml(small, output / "ours", monkeypatch)
-    torch.set_num_threads(threads)
-    assert losses(by_tool) == losses(output / "ours")
+    output = f"train.output_dir={tmp_path}"
+    begin = ["train.init_checkpoint=''", f"{output}/tool"]
+    assert "copypaste: Task: segm" in run_tool(*begin, "train.max_iter=4")
+    results = train_with_yaml(mini_data, tmp_path / "ours", monkeypatch)
+    assert losses(tmp_path / "tool") == losses(tmp_path / "ours")
     predictions = "inference/{}/coco_instances_results.json"
-    detections = (by_tool / predictions.format("mini_davis_person_val")).read_text()
+    detections = (tmp_path / "tool" / predictions.format("mini_davis_person_val")).read_text()
     assert json.loads(detections)
-    assert detections == (output / "ours" / predictions.format("test_mini_val")).read_text()
+    ours = tmp_path / "ours" / predictions.format(mini_data["val"])
+    assert detections == ours.read_text()
 
-    weights = f"train.init_checkpoint={by_tool}/model_final.pth"
-    printed = start("--eval-only", weights, f"train.output_dir={again}")
-    assert f"'AP50': {ours['segm']['AP50']}" in printed
-    assert detections == (again / predictions.format("mini_davis_person_val")).read_text()
-
-    start("--resume", "train.max_iter=8", f"train.output_dir={by_tool}", "dataloader.train.start=6")
-    assert [line["iteration"] for line in losses(by_tool)] == list(range(8))
+    weights = f"train.init_checkpoint={tmp_path}/tool/model_final.pth"
+    printed = run_tool("--eval-only", weights, f"{output}/again")
+    assert f"'AP50': {results['segm']['AP50']}" in printed
+    run_tool("--resume", *begin, "train.max_iter=5", "dataloader.train.start=4")
+    assert [line["iteration"] for line in losses(tmp_path / "tool")] == list(range(5))
 
 
-def train_with_yaml(small, output, monkeypatch):
+def train_with_yaml(mini_data, output, monkeypatch):
     """The same training from the YAML file, by VideoTrainer."""
     stock = VideoTrainer.build_hooks
 
@@ -269,13 +252,7 @@ def train_with_yaml(small, output, monkeypatch):
     monkeypatch.setattr(VideoTrainer, "build_hooks", build_hooks)
     # VideoTrainer's draws its random numbers anew in every iteration
     monkeypatch.setattr(VideoTrainer, "run_step", DefaultTrainer.run_step)
-    # fmt: off
-    opts = [
-        "DATASETS.TRAIN", "('test_mini_train',)", "DATASETS.TEST", "('test_mini_val',)",
-        "OUTPUT_DIR", str(output), "INPUT.CLIP.NUM_FRAMES", "2", "INPUT.MIN_SIZE_TRAIN", "(48,)",
-        "INPUT.MIN_SIZE_TEST", "48", "SOLVER.MAX_ITER", "6", "SOLVER.STEPS", "(5,)",
-        "SOLVER.WARMUP_ITERS", "1",  # as 600 : 440 and 550 : 100
-    ]
-    # fmt: on
+    data = [f"('{mini_data[split]}',)" for split in ("train", "val")]
+    named = ["DATASETS.TRAIN", data[0], "DATASETS.TEST", data[1], "OUTPUT_DIR", str(output)]
     seed_all_rng(0)
-    return run(build_cfg(f"configs/quick_schedules/{DEMO}.yaml", opts))
+    return run(build_cfg(f"configs/DAVIS-Person/{NAMES[1]}.yaml", [*named, *OPTS]))

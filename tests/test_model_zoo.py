@@ -73,7 +73,9 @@ def from_yaml(kind, *opts):
 
 def from_lazy_config(kind):
     """The same, and the checkpointer of detectron2's tool."""
-    model = instantiate(LazyConfig.load(f"configs/lazy/video_gcrf_R_50_{kind}_4f.py").model)
+    if kind != "FPN":
+        pytest.skip("lazy configs are those of the FPN")
+    model = instantiate(LazyConfig.load("configs/lazy/video_gcrf_R_50_FPN_4f.py").model)
     return model, DetectionCheckpointer(model)
 
 

@@ -8,7 +8,7 @@ from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
 
 from tests.conftest import CONFIG
-from tests.modeling.test_clip_rcnn import couple_for_real
+from tests.support.models import couple_for_real
 from videogcrf_det import InputError
 from videogcrf_det.data import VideoDatasetMapper, load_videos
 from videogcrf_det.engine import build_cfg

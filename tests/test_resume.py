@@ -44,12 +44,16 @@ def half(data, path):
 torch.save = half
 """
 BEFORE_THE_LAST_CHECKPOINT = """
-save = engine.ClipCheckpointer.save
-engine.ClipCheckpointer.save = lambda self, name, **kwargs: (
+from videogcrf_det.checkpoint import ClipCheckpointer
+save = ClipCheckpointer.save
+ClipCheckpointer.save = lambda self, name, **kwargs: (
     die() if name == "model_final" else save(self, name, **kwargs)
 )
 """
-IN_EVALUATION = "engine.VideoCOCOEvaluator.evaluate = die"
+IN_EVALUATION = """
+from videogcrf_det.evaluation import VideoCOCOEvaluator
+VideoCOCOEvaluator.evaluate = die
+"""
 
 
 def weights(folder):

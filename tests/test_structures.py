@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectron2.structures import BitMasks, Instances
 
-from tests.regions import SIZE, annotated
+from tests.support.regions import SIZE, annotated
 from videogcrf_det.structures import AnnotatedInstances
 
 REGIONS = [(0, 0, 10, 10), (50, 20, 70, 90)]

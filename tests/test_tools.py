@@ -1,10 +1,7 @@
 """The tools as a user calls them: what they do, and one sentence for whatever is wrong."""
 
 import json
-import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +11,12 @@ from detectron2.modeling import build_model
 from pycocotools import mask as coco_mask
 
 from tests.conftest import CONFIG, train_net
+from tests.support.tools import check_nothing_half_written, check_sentence
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.evaluation.tracking import has_trackeval
 
 TOOLS = sorted(path.name for path in Path("tools").glob("*.py"))
 RESULTS = "inference/mini_davis_person_val/coco_instances_results.json"
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a tool in this process: (exit code, stdout, stderr)."""
-
-    def call(tool, *words):
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
-        capfd.readouterr()
-        code = 0
-        try:
-            runpy.run_path(f"tools/{tool}", run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
-
-
-def check_sentence(done, sentence):
-    """One line for the user, and nothing else that is a failure's."""
-    code, out, err = done
-    errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert code == 2, err
-    assert len(errors) == 1, err
-    assert re.search(sentence, errors[0]), errors[0]
-    assert "Traceback" not in out + err
-
-
-def check_nothing_half_written(folder):
-    """Logs alone: no weights, predictions or annotations, and no temporary files."""
-    written = {path.name for path in folder.rglob("*") if path.is_file()}
-    logs = {name for name in written if name.startswith(("log.txt", "events."))}
-    assert written - logs <= {"config.yaml", "metrics.json"}
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -146,7 +109,7 @@ def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
     [
         (
             ["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5ms"],
-            r"MODEL\.VIDEO_GCRF: .*neighbourhood.* '5ms'.*fc",
+            r"MODEL\.VIDEO_GCRF\.NEIGHBOURHOOD '5ms'.*fc",
         ),
         (["INPUT.CLIP.NUM_FRAMES", "0"], r"INPUT\.CLIP\.NUM_FRAMES must be at least 1, got 0"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p9']"], r"IN_FEATURES \['p9'\] must name .*p2, p3"),
@@ -270,7 +233,7 @@ assert ["detectron2 is not installed" in str(w.message) for w in caught].count(T
 import sys, torch
 from videogcrf_det.gcrf import SpatioTemporalOperator, gcrf_inference, temporal_coupling
 unary, spatial, temporal = torch.randn(1, 3, 4, 2), torch.randn(1, 3, 5, 4), torch.randn(1, 3, 5, 4)
-coupling = temporal_coupling(3, "fc")
+coupling = temporal_coupling(3)
 x = gcrf_inference(unary, spatial, temporal, coupling, 1.0, rtol=1e-6)
 dense = SpatioTemporalOperator(spatial, temporal, coupling, 1.0).dense()
 expected = torch.linalg.solve(dense, unary.view(1, 12, 2)).view_as(unary)

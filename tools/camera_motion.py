@@ -5,7 +5,7 @@ from itertools import islice
 from videogcrf_det.cli import run_tool, tool_parser
 
 EPILOG = """
-    python tools/camera_motion.py --videos datasets/DAVIS/JPEGImages/480p/*
+    videogcrf camera-motion --videos datasets/DAVIS/JPEGImages/480p/*
 """
 
 

@@ -3,8 +3,8 @@
 from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
-    python tools/export.py --fields fields.pth --input new.mp4 --output detector.onnx
-    python tools/run_onnx.py --model detector.onnx --input frames/
+    videogcrf export --fields fields.pth --input new.mp4 --output detector.onnx
+    videogcrf run-onnx --model detector.onnx --input frames/
 
 One frame and the state of the fields go in, detections and the next state come out.
 docs/deployment.md has the rest.

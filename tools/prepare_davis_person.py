@@ -15,7 +15,7 @@ DAVIS-2016 (masks of 0 and 255), sequences in which the object is one person:
 
 All sequences of DAVIS-2016, whatever the object is:
 
-    python tools/prepare_davis_person.py --root datasets/DAVIS --split train --all-objects
+    videogcrf prepare-davis-person --root datasets/DAVIS --split train --all-objects
 
 docs/datasets.md has the layout and more examples.
 """

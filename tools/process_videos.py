@@ -3,7 +3,7 @@
 from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
 EPILOG = """
-    python tools/process_videos.py --fields fields.pth --videos footage/ --output results/ \\
+    videogcrf process-videos --fields fields.pth --videos footage/ --output results/ \\
         --num-gpus 8
     torchrun --nproc-per-node 8 tools/process_videos.py --fields fields.pth --videos footage/ \\
         --output results/

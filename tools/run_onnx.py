@@ -1,4 +1,4 @@
-"""Detections of a file that tools/export.py wrote, by onnxruntime, NumPy and Pillow alone."""
+"""Detections of a file of videogcrf export, by onnxruntime, NumPy and Pillow alone."""
 
 import argparse
 import json

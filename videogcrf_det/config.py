@@ -50,7 +50,15 @@ def find_config(name: str) -> str:
 
 def add_videogcrf_config(cfg: CN) -> None:
     """Add the keys of clips and of the VideoGCRF to ``cfg``, with their defaults."""
-    # ---- data ------------------------------------------------------------------------------------
+    cfg.MODEL.VIDEO_GCRF = CN()
+    _add_data(cfg)
+    _add_training(cfg)
+    _add_videos(cfg)
+    _add_random_field(cfg)
+    _add_couplings(cfg)
+
+
+def _add_data(cfg: CN) -> None:
     # A YAML file of your own data sets, which replaces DATASETS.TRAIN and DATASETS.TEST:
     #     train: {street_train: {annotations: train.json, images: images}}
     #     test: {street_val: {annotations: val.json, images: images}}
@@ -61,7 +69,6 @@ def add_videogcrf_config(cfg: CN) -> None:
     # DATASETS.TRAIN and DATASETS.TEST. --train-data and --test-data write it.
     cfg.DATASETS.OWN = []
 
-    # ---- clips -----------------------------------------------------------------------------------
     cfg.INPUT.CLIP = CN()
     # Frames of a clip: the temporal context V, in training and in inference. 1: single frames.
     # NUM_FRAMES 4, STRIDE 1, reference frame 10: frames 9, 10, 11, 12.
@@ -76,6 +83,9 @@ def add_videogcrf_config(cfg: CN) -> None:
     # The share of training frames to degrade at random: blur, noise, darkness, things in front. A
     # detector then has to ask the frames around them. 0.4: two in five.
     cfg.INPUT.CLIP.DEGRADED = 0.0
+
+
+def _add_training(cfg: CN) -> None:
     # SOLVER.IMS_PER_BATCH counts clips: 2 clips of 4 frames are 8 images an iteration.
     # "SGD" is detectron2's. "AdamW" suits weights whose gradients differ much in size, as those of
     # VideoGCRFs do from all others, and takes a BASE_LR of about 1e-4; it needs, like the next key,
@@ -88,6 +98,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # 0.6. "": float16 on a GPU, bfloat16 on a CPU, which does nothing else.
     cfg.SOLVER.AMP.PRECISION = ""
 
+
+def _add_videos(cfg: CN) -> None:
     # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
     # and averages the features of frames that several windows cover.
     # NUM_FRAMES 4, WINDOW_STEP 1, video of 6 frames: windows 0-3, 1-4, 2-5.
@@ -105,10 +117,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # for detectors of single frames. To compare with: what people do without fields. 1: not.
     cfg.TEST.DETECTION_WINDOW = 1
 
-    # ---- fields for a detector that is there ----------------------------------------------------
-    cfg.MODEL.VIDEO_GCRF = CN()
     # For inference with any meta-architecture: features of successive frames are averaged, each
-    # counting as much as it can be trusted. A file of tools/fit_video.py ("fields.pth"),
+    # counting as much as it can be trusted. A file of videogcrf fit ("fields.pth"),
     # "ready-made" for what comes with the package, "hand-made" to compare with; "": none.
     cfg.MODEL.VIDEO_GCRF.FIELDS = ""
     # How far neighbouring frames count, from 0 (the detector by itself, bit by bit) to 1 (as they
@@ -118,7 +128,8 @@ def add_videogcrf_config(cfg: CN) -> None:
     # A folder: the flow of one video that another program has computed; see FlowFolder.
     cfg.MODEL.VIDEO_GCRF.MOTION = ""
 
-    # ---- the random field ------------------------------------------------------------------------
+
+def _add_random_field(cfg: CN) -> None:
     # Used where MODEL.BACKBONE.NAME is build_video_gcrf_backbone.
     # The backbone that makes the features: any name in detectron2's BACKBONE_REGISTRY.
     cfg.MODEL.VIDEO_GCRF.BACKBONE_NAME = "build_resnet_backbone"
@@ -129,6 +140,12 @@ def add_videogcrf_config(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.SPATIAL_DIM = 128
     # Size of the embeddings that couple positions of different frames. 0: the spatial G-CRF.
     cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM = 128
+    # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
+    cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
+    cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
+
+
+def _add_couplings(cfg: CN) -> None:
     # "product": positions with similar embeddings inhibit each other, as in the paper.
     # "average": they are averaged, each counting as much as it is trusted. Takes SPATIAL_DIM 0:
     # the temporal embeddings couple positions of one frame as well, with SELF_COUPLING "psd".
@@ -141,25 +158,18 @@ def add_videogcrf_config(cfg: CN) -> None:
     # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
     # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
     cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
-    # 3x3 convolutions of an embedding branch before its 1x1 output layer, and their channels.
-    cfg.MODEL.VIDEO_GCRF.NUM_CONVS = 1
-    cfg.MODEL.VIDEO_GCRF.CONV_DIM = 128
-    # Which frames of a clip are coupled (Fig. 4 of the paper). With NUM_FRAMES 7, frame 3 sees:
-    # "fc" frames 0 1 2 4 5 6; "2" frames 2 4; "4" frames 1 2 4 5; "6ms" frames 1 2 4 5 as well,
-    # and frame 0 sees frames 1 2 4: distances 1, 2 and 4. None is "fc", so that yacs
-    # takes "2" and "4" for numbers without complaint.
-    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = None
+    # Distances in frames at which frames of a clip are coupled (Fig. 4 of the paper); []: all.
+    # With NUM_FRAMES 7, frame 3 sees: [] frames 0 1 2 4 5 6; [1] frames 2 4; [1, 2] frames 1 2 4 5;
+    # [1, 2, 4] frames 1 2 4 5 as well, and frame 0 sees frames 1 2 4.
+    cfg.MODEL.VIDEO_GCRF.NEIGHBOURHOOD = []
     # "psd": a frame is coupled to itself just enough for a unique solution with any lambda.
     # "zero": not at all, Eq. 2 as printed; a small lambda is then an error.
     cfg.MODEL.VIDEO_GCRF.SELF_COUPLING = "psd"
     # Temporal couplings fade as exp(-distance / DISTANCE_DECAY) with the distance in frames.
     # 2.0: neighbours at distances 1, 2, 3 count 0.61, 0.37, 0.22. 0.0: all count 1, the paper.
-    # Trained, from this value on, if LEARN_DISTANCE_DECAY.
     cfg.MODEL.VIDEO_GCRF.DISTANCE_DECAY = 0.0
-    cfg.MODEL.VIDEO_GCRF.LEARN_DISTANCE_DECAY = False
-    # Weight of the unary term against the couplings, above 0; trained if LEARN_LAMBDA.
+    # Weight of the unary term against the couplings, above 0.
     cfg.MODEL.VIDEO_GCRF.LAMBDA = 1.0
-    cfg.MODEL.VIDEO_GCRF.LEARN_LAMBDA = False
     # "residual": features + conv1x1(lambda x - features), with a convolution that starts at zero,
     # so that a pretrained detector is unchanged at first. "replace": lambda x, as in the paper.
     cfg.MODEL.VIDEO_GCRF.FUSION = "residual"
@@ -213,12 +223,10 @@ def gcrf_options(cfg: CN) -> dict[str, Any]:
         **own,
         "num_convs": options.NUM_CONVS,
         "conv_dim": options.CONV_DIM,
-        "neighbourhood": str(options.NEIGHBOURHOOD or "fc"),
+        "neighbourhood": options.NEIGHBOURHOOD,
         "self_coupling": options.SELF_COUPLING,
         "distance_decay": options.DISTANCE_DECAY or None,
-        "learn_distance_decay": options.LEARN_DISTANCE_DECAY,
         "lam": options.LAMBDA,
-        "learn_lam": options.LEARN_LAMBDA,
         "fusion": options.FUSION,
         "coupled": options.COUPLED,
         "solver": options.SOLVER,

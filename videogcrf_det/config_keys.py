@@ -2,12 +2,14 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY
 
+from videogcrf_det.config import add_videogcrf_config
 from videogcrf_det.errors import InputError
 
 PROPOSALS = "proposals are those of the model's own RPN"
@@ -49,8 +51,8 @@ OF_ARCHITECTURE = {
             f"MODEL.VIDEO_GCRF.{name}": FIELD
             for name in (
                 *("BACKBONE_NAME", "IN_FEATURES", "SPATIAL_DIM", "PAIRWISE", "BLOCK_SIZE"),
-                *("NEIGHBOURHOOD", "SELF_COUPLING", "DISTANCE_DECAY", "LEARN_DISTANCE_DECAY"),
-                *("LAMBDA", "LEARN_LAMBDA", "FUSION", "SOLVER", "RTOL", "MAX_ITERS"),
+                *("NEIGHBOURHOOD", "SELF_COUPLING", "DISTANCE_DECAY"),
+                *("LAMBDA", "FUSION", "SOLVER", "RTOL", "MAX_ITERS"),
             )
         },
         "TEST.WINDOW_STEP": "chains have no windows",
@@ -72,6 +74,50 @@ OF_ARCHITECTURE = {
         "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": "crops are taken as they are drawn",
     },
 }
+# keys of before, by what yacs says of them, and what to do
+NEIGHBOURHOOD = (
+    "it takes distances in frames now: [] for fc (all frames), [1] for 2, [1, 2] for 4 and "
+    "[1, 2, 4] for 6ms"
+)
+OF_BEFORE = {
+    "MODEL.VIDEO_GCRF.NEIGHBOURHOOD": NEIGHBOURHOOD,
+    "MODEL.VIDEO_GCRF.LEARN_LAMBDA": "leave it out; VideoGCRF.build has the argument learn_lam",
+    "MODEL.VIDEO_GCRF.LEARN_DISTANCE_DECAY": (
+        "leave it out; VideoGCRF.build has the argument learn_distance_decay"
+    ),
+}
+FOR_FIELDS = (
+    *("MODEL.VIDEO_GCRF.STRENGTH", "MODEL.VIDEO_GCRF.MOTION"),
+    *("TEST.LATENCY", "TEST.FRAMES_PER_BATCH"),
+)
+# keys, whether they change anything, and without what they do not
+NEEDS: tuple[tuple[tuple[str, ...], Callable[[CfgNode], bool], str], ...] = (
+    (
+        ("SOLVER.MOMENTUM", "SOLVER.NESTEROV"),
+        lambda cfg: cfg.SOLVER.OPTIMIZER == "SGD",
+        "with another SOLVER.OPTIMIZER than SGD",
+    ),
+    (
+        ("INPUT.CLIP.STRIDE",),
+        lambda cfg: cfg.INPUT.CLIP.NUM_FRAMES > 1,
+        "with INPUT.CLIP.NUM_FRAMES 1",
+    ),
+    (
+        ("SOLVER.AMP.PRECISION",),
+        lambda cfg: cfg.SOLVER.AMP.ENABLED,
+        "with SOLVER.AMP.ENABLED False",
+    ),
+    (
+        ("MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "MODEL.VIDEO_GCRF.DISTANCE_DECAY"),
+        lambda cfg: cfg.MODEL.VIDEO_GCRF.TEMPORAL_DIM != 0,
+        "with MODEL.VIDEO_GCRF.TEMPORAL_DIM 0",
+    ),
+    (
+        ("MODEL.VIDEO_GCRF.CONV_DIM",),
+        lambda cfg: cfg.MODEL.VIDEO_GCRF.NUM_CONVS != 0,
+        "with MODEL.VIDEO_GCRF.NUM_CONVS 0",
+    ),
+)
 # what detectron2 takes without a word, or fails at hours later
 WORDS = (
     ("INPUT.MIN_SIZE_TRAIN_SAMPLING", ("choice", "range")),
@@ -109,23 +155,42 @@ def check_keys(cfg: CfgNode, stock: CfgNode) -> None:
     Raises:
         InputError: a key was set that changes nothing here, or has a value that is of no use.
     """
+    for keys, used, without in NEEDS:
+        if not used(cfg):
+            _check_stock(cfg, stock, keys, without)
     name = cfg.MODEL.META_ARCHITECTURE
     if name not in OF_ARCHITECTURE:  # detectron2's own, which fields can be put into
         return
     for key, reason in {**UNUSED, **OF_ARCHITECTURE[name]}.items():
+        _check_stock(cfg, stock, [key], f"here, since {reason}")
+    _check_values(cfg)
+
+
+def check_for_fields(cfg: CfgNode) -> None:
+    """Raise InputError where a key was set that is for fields, and there are none."""
+    stock = get_cfg()
+    add_videogcrf_config(stock)
+    if not cfg.MODEL.VIDEO_GCRF.FIELDS:
+        _check_stock(cfg, stock, FOR_FIELDS, "without MODEL.VIDEO_GCRF.FIELDS")
+
+
+def _check_stock(cfg: CfgNode, stock: CfgNode, keys: Sequence[str], without: str) -> None:
+    """Raise InputError where keys, or those below a node, have been set."""
+    for key in keys:
         for changed in _changed(key, _at(cfg, key), _at(stock, key)):
             raise InputError(
-                f"{changed} {_at(cfg, changed)} would change nothing here, since {reason}: leave "
-                f"it at {_at(stock, changed)}"
+                f"{changed} {_at(cfg, changed)} would change nothing {without}: leave it at "
+                f"{_at(stock, changed)}"
             )
-    if cfg.SOLVER.OPTIMIZER != "SGD":
-        for key in ("SOLVER.MOMENTUM", "SOLVER.NESTEROV"):
-            if _at(cfg, key) != _at(stock, key):
-                raise InputError(
-                    f"{key} {_at(cfg, key)} would change nothing with SOLVER.OPTIMIZER "
-                    f"{cfg.SOLVER.OPTIMIZER}: leave it at {_at(stock, key)}"
-                )
-    _check_values(cfg)
+
+
+def unreadable(reason: str) -> str:
+    """What yacs says of a config, with what to do where it is about a key of before."""
+    for key, advice in OF_BEFORE.items():
+        if re.search(rf"{re.escape(key)}\b", reason):
+            value = re.search(r"\(\[.*\] vs\. (.*)\) for config key", reason)
+            return f"{key}{f' {value[1]!r}' if value else ''} is of before: {advice}"
+    return reason
 
 
 def check_takes_clips(cfg: CfgNode) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from tests.conftest import CONFIG
-from tests.gcrf.reference import reference_coupling, reference_matrix
+from tests.support.reference import reference_coupling, reference_matrix
 from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import (
     Clip,
@@ -73,7 +73,7 @@ def random_images():
     "options",
     [
         {},
-        {"neighbourhood": "2"},
+        {"neighbourhood": (1,)},
         {"distance_decay": 1.5, "lam": 0.7},
         {"self_coupling": "zero", "lam": 20.0},
         {"spatial_dim": 0},
@@ -89,7 +89,7 @@ def test_couplings_are_those_of_the_inference(options):
     lam = options.get("lam", 1.0)
     solution = backbone(images.tensor, [3], images.image_sizes)["patches"] / lam
 
-    weights = reference_coupling(3, options.get("neighbourhood", "fc"), "zero")
+    weights = reference_coupling(3, options.get("neighbourhood", ()), "zero")
     if "distance_decay" in options:
         frames = np.arange(3)
         weights = weights * np.exp(-abs(frames[:, None] - frames) / options["distance_decay"])
@@ -123,12 +123,12 @@ AVERAGE = {
     "pairwise": "average",
     "dim": 4,
     "block_size": 3,
-    "neighbourhood": "2",
+    "neighbourhood": (1,),
     "lam": 0.3,
 }
 
 
-@pytest.mark.parametrize("options", [{"neighbourhood": "2", "lam": 0.3}, AVERAGE])
+@pytest.mark.parametrize("options", [{"neighbourhood": (1,), "lam": 0.3}, AVERAGE])
 def test_influence_is_what_the_change_of_a_cell_is_made_of(options):
     backbone = random_backbone(fusion="replace", solver="direct", **options)
     images = random_images()
@@ -153,7 +153,7 @@ def test_couplings_of_averages():
     temporal = maps[1].numpy()
     affinity = point_affinity(backbone, images, "patches", 1, (1, 2))
     assert affinity.spatial is None
-    weights = reference_coupling(3, "2", "psd")[1]
+    weights = reference_coupling(3, (1,), "psd")[1]
     expected = sum(temporal[1, d, 1, 2] * weights[:, None, None] * temporal[:, d] for d in range(4))
     expected[:, 3:] = expected[:, :, 3:] = 0  # of other blocks
     np.testing.assert_allclose(affinity.temporal, expected, atol=1e-6)

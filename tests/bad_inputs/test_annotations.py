@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, Instances
 from pycocotools import mask as mask_util
 
 from tests.conftest import CONFIG, unregister
+from tests.support.annotations import BOTH, DOGS, POLYGON, SIZE, coco, top
 from videogcrf_det import InputError
 from videogcrf_det.data import (
     load_video_coco_json,
@@ -23,10 +24,6 @@ from videogcrf_det.data.annotations import clean_annotations
 from videogcrf_det.data.classes import check_classes
 from videogcrf_det.engine import VideoTrainer, build_cfg
 from videogcrf_det.evaluation import VideoCOCOEvaluator
-
-SIZE = (48, 64)
-BOX = [6, 9, 18, 26]
-POLYGON = [6, 9, 24, 9, 24, 35, 6, 35]
 
 
 def square(top=9, left=6, height=26, width=18, size=SIZE):
@@ -48,40 +45,6 @@ def runs(mask):
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
-def coco():
-    """Two videos of two frames, one person on each."""
-    images = [
-        {
-            "id": 2 * video + frame - 1,
-            "file_name": f"video{video}/{frame}.png",
-            "height": SIZE[0],
-            "width": SIZE[1],
-            "video_id": video,
-            "frame_id": frame,
-        }
-        for video in (1, 2)
-        for frame in (0, 1)
-    ]
-    annotations = [
-        {
-            "id": number,
-            "image_id": number,
-            "category_id": 1,
-            "segmentation": [list(POLYGON)],
-            "bbox": list(BOX),
-            "area": 468,
-            "iscrowd": 0,
-        }
-        for number in (1, 2, 3, 4)
-    ]
-    return {
-        "videos": [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}],
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": 1, "name": "person"}],
-    }
-
-
 def changed(part, index=0, remove=(), **values):
     """A file of which one entry has other values."""
     content = coco()
@@ -97,10 +60,6 @@ def annotation(**values):
 
 def without(key):
     return changed("annotations", remove=[key])
-
-
-def top(**values):
-    return {**coco(), **values}
 
 
 def every(**values):
@@ -553,8 +512,6 @@ def test_run_lengths_where_training_takes_polygons(register):
     assert len(training_clips(config(name, name, "INPUT.MASK_FORMAT", "bitmask"))) == 4
 
 
-DOGS = [{"id": 1, "name": "dog"}]
-BOTH = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
 TURNED = [{"id": 1, "name": "dog"}, {"id": 2, "name": "person"}]
 
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from detectron2.data import DatasetCatalog
 
-from tests.bad_inputs.test_annotations import BOTH, DOGS, SIZE, coco, top
 from tests.conftest import CONFIG, SMALL, unregister
-from tests.test_tools import call, check_nothing_half_written, check_sentence  # noqa: F401
+from tests.support.annotations import BOTH, DOGS, SIZE, coco, top
+from tests.support.tools import check_nothing_half_written, check_sentence
 from videogcrf_det import InputError
 from videogcrf_det.data.classes import check_classes
 from videogcrf_det.data.own_data import add_data_arguments, data_options
@@ -168,7 +168,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("flag", ["--train-data", "--test-data"])
 @pytest.mark.parametrize("case", REFUSED)
-def test_words_that_name_no_data(call, own, tmp_path, flag, case):  # noqa: F811
+def test_words_that_name_no_data(call, own, tmp_path, flag, case):
     own("a")
     word, sentence = REFUSED[case]
     word = word.format(json=tmp_path / "a.json", images=tmp_path / "images")
@@ -226,7 +226,7 @@ def test_files_of_data_sets_that_are_none(file_of, tmp_path, case):
     ],
 )
 @pytest.mark.parametrize("flags", [[], ["--eval-only"]])
-def test_classes_that_do_not_fit(call, own, tmp_path, train, test, opts, sentence, flags):  # noqa: F811
+def test_classes_that_do_not_fit(call, own, tmp_path, train, test, opts, sentence, flags):
     """Before a model is made, whether it is to be trained or evaluated."""
     words = [] if train is None else ["--train-data", own("a", top(categories=train))]
     words += [] if test is None else ["--test-data", own("b", top(categories=test))]
@@ -236,7 +236,7 @@ def test_classes_that_do_not_fit(call, own, tmp_path, train, test, opts, sentenc
     check_nothing_half_written(tmp_path / "out")
 
 
-def test_damaged_test_data_is_told_before_training(call, own, tmp_path):  # noqa: F811
+def test_damaged_test_data_is_told_before_training(call, own, tmp_path):
     content = coco()
     content["annotations"][3]["category_id"] = 7
     words = ["--train-data", own("a"), "--test-data", own("b", content)]
@@ -247,7 +247,7 @@ def test_damaged_test_data_is_told_before_training(call, own, tmp_path):  # noqa
     check_nothing_half_written(tmp_path / "out")
 
 
-def test_all_tools_on_own_data(call, own, tmp_path):  # noqa: F811
+def test_all_tools_on_own_data(call, own, tmp_path):
     """Train, evaluate, draw, report, demo: two classes, and no line of Python."""
     categories = [{"id": 3, "name": "dog"}, {"id": 7, "name": "person"}]
     content = top(categories=categories)

@@ -9,9 +9,8 @@ from benchmarks.growth import growing_system, memory_process, resident_memory
 from benchmarks.suites import infer
 from benchmarks.systems import System, make_system
 from benchmarks.timing import Times, take_turns
+from tests.support.reference import Problem, reference_matrix, reference_solve
 from videogcrf_det.errors import InputError
-
-from ..gcrf.reference import Problem, reference_matrix, reference_solve
 
 REPORTED = ("limit", "last_layer", "growth")
 
@@ -21,7 +20,7 @@ def problem_of(system: System) -> Problem:
 
 
 @pytest.mark.parametrize("condition", [10.0, 300.0])
-@pytest.mark.parametrize(("frames", "neighbourhood"), [(1, "fc"), (4, "fc"), (5, "2")])
+@pytest.mark.parametrize(("frames", "neighbourhood"), [(1, ()), (4, ()), (5, (1,))])
 def test_systems_have_the_condition_asked_for(frames, neighbourhood, condition):
     system = make_system(frames, 60, 6, 2, condition=condition, neighbourhood=neighbourhood)
     matrix = reference_matrix(*problem_of(system)[1:])[0]
@@ -55,7 +54,7 @@ def test_all_solvers_solve_the_same_system(solve, package):
 
 
 def test_conjugate_gradients_without_caching():
-    system = make_system(4, 30, 5, 3, condition=30.0, neighbourhood="4")
+    system = make_system(4, 30, 5, 3, condition=30.0, neighbourhood=(1, 2))
     tensors = (system.spatial, system.temporal, system.coupling, system.lam)
     product = baselines.UncachedOperator(*tensors).matvec(system.grad)
     torch.testing.assert_close(product, system.operator().matvec(system.grad))

@@ -8,8 +8,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from tests.conftest import CONFIG
-from tests.data.test_datasets import coco
-from tests.evaluation.test_video_coco import detections
+from tests.support.datasets import coco
+from tests.support.detections import detections
 from videogcrf_det import InputError
 from videogcrf_det.data import VideoDatasetMapper, load_videos, register_video_coco_instances
 from videogcrf_det.data.annotations import clean_annotations

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from tests.conftest import unregister
-from tests.evaluation.test_tracks import predicted
+from tests.support.detections import predicted
 from videogcrf_det.data import load_video_coco_json, load_videos, register_ytvis_instances
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation import VideoCOCOEvaluator

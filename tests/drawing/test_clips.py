@@ -5,7 +5,7 @@ from detectron2.structures import PolygonMasks
 from PIL import Image
 
 from tests.conftest import CONFIG
-from tests.regions import annotated
+from tests.support.regions import annotated
 from videogcrf_det import InputError
 from videogcrf_det.drawing import visualize_predictions, write_clips
 from videogcrf_det.drawing.clips import draw_clip

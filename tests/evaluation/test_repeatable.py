@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 
 from tests.conftest import CONFIG
-from tests.evaluation.test_video_coco import detections
+from tests.support.detections import detections
 from videogcrf_det.data import load_videos, register_video_coco_instances
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.evaluation import VideoCOCOEvaluator

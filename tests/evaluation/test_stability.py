@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.pictures import HEIGHT, WIDTH, box, texture
 from videogcrf_det.evaluation.stability import (
     LEAST_SIDE,
     Masks,
@@ -16,16 +17,9 @@ from videogcrf_det.evaluation.stability import (
     warp,
 )
 
-HEIGHT, WIDTH = 96, 128
 STILL = np.zeros((HEIGHT, WIDTH, 2), np.float32)
 SHARED = os.getenv("VIDEOGCRF_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")
 REAL = Path(SHARED, "DAVIS")
-
-
-def box(top, left, bottom, right):
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[top:bottom, left:right] = True
-    return mask
 
 
 def masks(*boxes, classes=None, identities=None):
@@ -34,12 +28,6 @@ def masks(*boxes, classes=None, identities=None):
         np.array(classes or [0] * len(boxes), int),
         identities,
     )
-
-
-def texture(height=HEIGHT, width=WIDTH, seed=0):
-    noise = np.random.default_rng(seed).uniform(0, 255, (height, width)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
-    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
 def measure(grays, truth, found):

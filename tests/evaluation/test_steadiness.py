@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from tests.evaluation.test_stability import HEIGHT, WIDTH, box, texture
+from tests.support.pictures import HEIGHT, WIDTH, box, texture
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.steadiness import measure_steadiness, steadiness_table
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from detectron2.data import MetadataCatalog
-from detectron2.structures import BitMasks, Instances
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tests.conftest import unregister
+from tests.support.detections import predicted
 from videogcrf_det.data import load_videos, register_video_coco_instances
 from videogcrf_det.evaluation import VideoCOCOEvaluator
 from videogcrf_det.evaluation.tracking import tracking_metrics
@@ -230,21 +229,6 @@ def schoolgirls(tmp_path_factory):
     register_video_coco_instances("test_tracks", json_file, ROOT / "JPEGImages/240p")
     yield load_videos("test_tracks")[0]
     unregister("test_tracks")
-
-
-def predicted(record, identity):
-    """The true masks with identities of our own."""
-    found = Instances((record["height"], record["width"]))
-    truth = record["annotations"]
-    masks = np.array([coco_mask.decode(a["segmentation"]) for a in truth])
-    masks = masks.reshape(-1, *found.image_size)
-    found.pred_masks = torch.from_numpy(masks).bool()
-    found.pred_boxes = BitMasks(found.pred_masks).get_bounding_boxes()
-    found.scores = torch.full((len(truth),), 0.9)
-    found.pred_classes = torch.tensor([a["category_id"] for a in truth])
-    if identity is not None:
-        found.track_ids = torch.tensor([identity(a) for a in truth])
-    return {"instances": found}
 
 
 def evaluated(schoolgirls, tmp_path, identity):

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tests.conftest import CONFIG
+from tests.support.detections import detections
 from videogcrf_det.data import VideoDatasetMapper, load_videos
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.evaluation import VideoCOCOEvaluator
@@ -24,20 +25,6 @@ METRICS = ("AP", "AP50", "AP75")
 def videos(small, mini_data):
     mapper = VideoDatasetMapper(build_cfg(CONFIG, small), is_train=False)
     return [mapper(video) for video in load_videos(mini_data["val"])]
-
-
-def detections(record, rng):
-    """The frame's masks, do-not-care regions too, moved by a few pixels, with drawn scores."""
-    masks = [coco_mask.decode(a["segmentation"]) for a in record["annotations"]]
-    masks = [np.roll(mask, rng.integers(-2, 3, size=2), axis=(0, 1)) for mask in masks]
-    masks.append(np.zeros((48, 64), dtype=np.uint8))  # and a false alarm
-    masks[-1][:12, :12] = 1
-    instances = Instances((48, 64))
-    instances.pred_masks = torch.from_numpy(np.stack(masks)).bool()
-    instances.pred_boxes = BitMasks(instances.pred_masks).get_bounding_boxes()
-    instances.scores = torch.from_numpy(rng.uniform(0.1, 1, len(masks)))
-    instances.pred_classes = torch.zeros(len(masks), dtype=torch.long)
-    return {"instances": instances}
 
 
 def test_ap_is_that_of_the_stock_evaluator_and_of_pycocotools(videos, mini_data, tmp_path):

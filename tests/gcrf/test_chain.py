@@ -54,7 +54,7 @@ def test_the_forward_half_solves_the_system_of_the_past() -> None:
 
 def test_equals_weighted_average() -> None:
     unary, confidence, _ = make(8, cells=1)
-    weights = temporal_coupling(8, "2", "zero")
+    weights = temporal_coupling(8, (1,), "zero")
     embedding = torch.ones(2, 8, 1, 1, dtype=torch.float64)
     other = weighted_average(unary.mT, confidence[:, :, 0], embedding, weights.double())
     chain = chain_average(unary, confidence, torch.ones(2, 7, 1, 1, dtype=torch.float64))

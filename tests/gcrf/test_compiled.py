@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from tests.support.reference import random_problem
 from videogcrf_det.gcrf import VideoGCRF, gcrf_inference, temporal_coupling
-
-from .reference import random_problem
 
 OPTIONS = [
     {},
     {"num_labels": 3},
-    {"spatial_dim": 0, "neighbourhood": "2"},
+    {"spatial_dim": 0, "neighbourhood": (1,)},
     {"distance_decay": 2.0, "learn_distance_decay": True, "learn_lam": True},
 ]
 

@@ -5,8 +5,8 @@ import torch
 from torch.func import functional_call
 
 from tests.support.gpu import DEVICE, GPUTensor, simulated_gpu
+from tests.support.reference import NEIGHBOURHOODS, random_problem
 from videogcrf_det.gcrf import (
-    NEIGHBOURHOODS,
     IndefiniteError,
     VideoGCRF,
     average,
@@ -15,12 +15,10 @@ from videogcrf_det.gcrf import (
     weighted_average,
 )
 
-from .reference import random_problem
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 
 
-def inputs(neighbourhood="fc", dtype=torch.float32):
+def inputs(neighbourhood=(), dtype=torch.float32):
     """unary, A and T as leaves on the CPU, W and lam."""
     problem = random_problem(4, neighbourhood, lam=1.0)
     tensors = [t.to(dtype).requires_grad_() for t in problem[:3]]
@@ -149,11 +147,11 @@ def test_w_may_be_on_the_gpu():
 
 @pytest.mark.parametrize("solver", ["direct", "cg"])
 def test_another_default_device(solver):
-    tensors, lam = inputs("2")
+    tensors, lam = inputs((1,))
     expected = gcrf_inference(*tensors, lam, solver=solver)
     torch.set_default_device("meta")
     try:
-        assert temporal_coupling(4, "4", distance_decay=2.0).device.type == "cpu"
+        assert temporal_coupling(4, (1, 2), distance_decay=2.0).device.type == "cpu"
         x = gcrf_inference(*tensors, lam, solver=solver)
         x.backward(expected.detach())
         # a harder one, that is refined
@@ -167,7 +165,7 @@ def test_another_default_device(solver):
 
 FIELDS = [
     {},
-    {"spatial_dim": 0, "neighbourhood": "2"},
+    {"spatial_dim": 0, "neighbourhood": (1,)},
     {"temporal_dim": 0, "fusion": "replace"},
     {"coupled": False},
     {"distance_decay": 2.0, "learn_lam": True},

@@ -5,20 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from videogcrf_det.gcrf import (
-    NEIGHBOURHOODS,
-    ConvergenceWarning,
-    IndefiniteError,
-    gcrf_inference,
-)
-
-from .reference import (
+from tests.support.reference import (
     LAYOUTS,
+    NEIGHBOURHOODS,
     SELF_COUPLINGS,
     leaves,
     random_problem,
     reference_matrix,
     reference_solve,
+)
+from videogcrf_det.gcrf import (
+    ConvergenceWarning,
+    IndefiniteError,
+    gcrf_inference,
 )
 
 EXACT = {"rtol": 1e-12, "max_iters": 1000}
@@ -94,7 +93,7 @@ def test_one_frame_is_the_spatial_field(neighbourhood, solver):
 
 
 def test_temporal_terms_alone(solver):
-    problem = random_problem(4, "4")._replace(spatial=None)
+    problem = random_problem(4, (1, 2))._replace(spatial=None)
     x = gcrf_inference(*problem, **EXACT, solver=solver)
     torch.testing.assert_close(x, reference_solve(problem), rtol=1e-8, atol=1e-8)
 
@@ -106,14 +105,14 @@ def test_fully_connected_frames_have_no_order(solver):
     shuffled = [t[:, order] for t in (problem.unary, problem.spatial, problem.temporal)]
     permuted = gcrf_inference(*shuffled, problem.coupling, problem.lam, **EXACT, solver=solver)
     torch.testing.assert_close(permuted, x[:, order], rtol=1e-8, atol=1e-8)
-    chain = random_problem(5, "2")
+    chain = random_problem(5, (1,))
     in_order = gcrf_inference(*chain, **EXACT, solver=solver)
     out_of_order = gcrf_inference(*shuffled, chain.coupling, chain.lam, **EXACT, solver=solver)
     assert (out_of_order - in_order[:, order]).abs().max() > 1e-2
 
 
 def test_a_batch_equals_a_loop(solver):
-    problem = random_problem(4, "2", batch=3)
+    problem = random_problem(4, (1,), batch=3)
     together = gcrf_inference(*problem, **EXACT, solver=solver)
     for index in range(3):
         alone = gcrf_inference(*clip(problem, index), **EXACT, solver=solver)
@@ -139,7 +138,7 @@ def test_non_contiguous_inputs(solver):
 def counter_example(self_coupling):
     """Random embeddings with which Eq. 2 as printed is indefinite for a small lam."""
     problem = random_problem(
-        2, "fc", self_coupling, batch=1, size=200, spatial_dim=16, temporal_dim=16, columns=2
+        2, (), self_coupling, batch=1, size=200, spatial_dim=16, temporal_dim=16, columns=2
     )
     return problem._replace(lam=1e-3)
 
@@ -229,7 +228,7 @@ def test_does_not_warn_when_it_converges(solver):
 
 
 def test_autocast_changes_nothing(solver):
-    problem = random_problem(3, "2", lam=1.0)
+    problem = random_problem(3, (1,), lam=1.0)
     weight = torch.randn_like(problem.unary).float()
     plain = [t.detach().float().requires_grad_() for t in leaves(problem)]
     mixed = [t.detach().float().requires_grad_() for t in leaves(problem)]

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, baddbmm_flop
 
-from videogcrf_det.gcrf import NEIGHBOURHOODS, SpatioTemporalOperator
-
-from .reference import SELF_COUPLINGS, random_problem, reference_matrix
+from tests.support.reference import NEIGHBOURHOODS, SELF_COUPLINGS, random_problem, reference_matrix
+from videogcrf_det.gcrf import SpatioTemporalOperator
 
 CASES = [
     (num_frames, neighbourhood, self_coupling)
@@ -40,7 +39,7 @@ def test_spatial_terms_alone(neighbourhood):
 
 
 def test_temporal_terms_alone():
-    problem = random_problem(4, "4")._replace(spatial=None)
+    problem = random_problem(4, (1, 2))._replace(spatial=None)
     operator = SpatioTemporalOperator(*problem[1:])
     matrix = reference_matrix(*problem[1:])
     torch.testing.assert_close(operator.dense(), torch.from_numpy(matrix))
@@ -61,7 +60,7 @@ def test_uneven_weights():
 
 @pytest.mark.parametrize("self_coupling", SELF_COUPLINGS)
 def test_equations_6_7_and_8_agree(self_coupling):
-    problem = random_problem(5, "fc", self_coupling)
+    problem = random_problem(5, (), self_coupling)
     _, spatial, temporal, coupling, lam = problem
     p = torch.randn_like(problem.unary)
     batch, num_frames = p.shape[:2]

@@ -77,7 +77,7 @@ def embeddings_of(labels, strength=10.0):
 def test_random_pairs_have_the_labels_of_their_positions(across):
     torch.manual_seed(0)
     labels = torch.randint(0, LABELS, (4, 30))
-    coupling = temporal_coupling(4, "fc") if across else None
+    coupling = temporal_coupling(4) if across else None
     right = pairwise_objective(embeddings_of(labels), labels, 500, coupling)
     # lowest, but not alone: the true label of one position has no coupling to any of the other
     assert right.loss.item() == pytest.approx(math.log(2 * LABELS - 1), abs=1e-3)
@@ -92,7 +92,7 @@ def positions_with_gradient(labels, coupling, num_pairs=4000):
     return embeddings.grad.unflatten(2, (LABELS, -1)).abs().sum((1, 2)) > 0  # (V, P)
 
 
-@pytest.mark.parametrize("coupling", [None, temporal_coupling(3, "fc")])
+@pytest.mark.parametrize("coupling", [None, temporal_coupling(3)])
 def test_every_annotated_position_takes_part_and_no_other(coupling):
     torch.manual_seed(1)
     labels = torch.randint(-1, LABELS, (3, 40))
@@ -103,8 +103,8 @@ def test_frames_that_are_not_coupled_are_not_paired():
     """With neighbours alone, frames 0 and 2 meet nobody when frame 1 has no label."""
     labels = torch.zeros(3, 10, dtype=torch.long)
     labels[1] = -1
-    assert not positions_with_gradient(labels, temporal_coupling(3, "2")).any()
-    assert positions_with_gradient(labels, temporal_coupling(3, "fc"))[[0, 2]].all()
+    assert not positions_with_gradient(labels, temporal_coupling(3, (1,))).any()
+    assert positions_with_gradient(labels, temporal_coupling(3))[[0, 2]].all()
     assert positions_with_gradient(labels, None)[[0, 2]].all()
 
 

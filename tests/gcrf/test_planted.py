@@ -20,7 +20,7 @@ def change(ratio, strength, lam=1.0):
     unary[0] = 0
     lengths = strength * CLEAR.clone()
     lengths[0] *= ratio
-    coupling = temporal_coupling(V, "fc", self_coupling="psd").double()
+    coupling = temporal_coupling(V, (), self_coupling="psd").double()
     x = gcrf_inference(unary.view(1, V, 1, 1), None, lengths.view(1, V, 1, 1), coupling, lam)
     return lam * x.flatten() - unary, unary
 

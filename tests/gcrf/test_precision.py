@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.reference import random_problem, reference_solve
 from videogcrf_det.gcrf import (
     SpatioTemporalOperator,
     direct,
@@ -11,8 +12,6 @@ from videogcrf_det.gcrf import (
     weighted_average,
 )
 from videogcrf_det.gcrf.precision import full_precision
-
-from .reference import random_problem, reference_solve
 
 NEW = hasattr(torch.backends, "fp32_precision")
 

@@ -8,16 +8,14 @@ import torch
 from torch.nn import functional as F
 
 from tests.support.gpu import GPUTensor, simulated_gpu
+from tests.support.reference import NEIGHBOURHOODS, Problem, reference_coupling, reference_solve
 from videogcrf_det.gcrf import (
-    NEIGHBOURHOODS,
     IndefiniteError,
     ProductField,
     shared,
 )
 from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.fields import build_field
-
-from .reference import Problem, reference_coupling, reference_solve
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 
@@ -86,7 +84,7 @@ def close(found, expected, tolerance=1e-5):
     ("options", "kind"),
     [
         *(({"neighbourhood": name}, {}) for name in NEIGHBOURHOODS),
-        ({"neighbourhood": "2", "self_coupling": "zero", "lam": 30.0}, {}),
+        ({"neighbourhood": (1,), "self_coupling": "zero", "lam": 30.0}, {}),
         ({"spatial_dim": 0}, {"spatial": 0}),
         ({"temporal_dim": 0}, {"temporal": 0}),
         ({"num_labels": 3}, {"labels": 3}),
@@ -113,7 +111,7 @@ def test_hard_systems_are_solved_in_double(strength):
     """Of embeddings larger than a frame float32 loses lam, or leaves nothing of the solution."""
     field = ProductField(3, lam=0.1)
     frames = video(5, channels=20, spatial=20, temporal=20, strength=strength)
-    coupling = torch.from_numpy(reference_coupling(3, "fc", "psd"))
+    coupling = torch.from_numpy(reference_coupling(3, (), "psd"))
     with torch.no_grad():
         found = [x for _, x in field.infer_video(frames, 3)]
     expected = averaged(frames, 3, 1, coupling, float(field.lam.detach()))

@@ -117,13 +117,12 @@ def test_unknown_feature_is_an_error(make_detector):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("NEIGHBOURHOOD", "8", "unknown neighbourhood '8': use one of fc"),
+        ("NEIGHBOURHOOD", "[0]", r"neighbourhood takes distances.*\[0\]"),
         ("SELF_COUPLING", "half", "unknown self_coupling 'half'"),
         ("FUSION", "sum", "unknown fusion 'sum'"),
         ("SOLVER", "lu", "unknown solver 'lu'"),
         ("LAMBDA", "0.0", "lam must be above 0"),
         ("DISTANCE_DECAY", "-1.0", "distance_decay must be above 0"),
-        ("LEARN_DISTANCE_DECAY", "True", "needs a distance_decay to start from"),
         ("SPATIAL_DIM", "-1", "embedding sizes"),
         ("BACKBONE_NAME", "build_nothing", "build_nothing"),
     ],

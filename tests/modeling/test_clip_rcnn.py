@@ -6,15 +6,8 @@ import torch
 from detectron2.utils.events import EventStorage
 
 from tests.modeling.conftest import BASELINE, C4, STOCK
+from tests.support.models import couple_for_real
 from videogcrf_det import InputError
-
-
-def couple_for_real(model, seed=0):
-    """Give the random fields weights with which they change the features."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.backbone.gcrf.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
-    return model
 
 
 @pytest.mark.parametrize("opts", [[], C4])

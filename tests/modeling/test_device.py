@@ -5,8 +5,7 @@ from detectron2.utils.events import EventStorage
 from torch.func import functional_call
 
 from tests.support.gpu import GPUTensor, simulated_gpu
-
-from .test_clip_rcnn import couple_for_real
+from tests.support.models import couple_for_real
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDA is not available")

@@ -6,7 +6,7 @@ from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
 
 from tests.modeling.conftest import BASELINE
-from tests.modeling.test_clip_rcnn import couple_for_real
+from tests.support.models import couple_for_real
 
 
 def losses_of(model, clips):

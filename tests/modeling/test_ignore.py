@@ -11,14 +11,14 @@ from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.structures import BitMasks, Boxes, ImageList
 from detectron2.utils.events import EventStorage
 
-from tests.regions import (
+from tests.support.gpu import GPUTensor, simulated_gpu
+from tests.support.regions import (
     SIZE,
     annotated,
     random_boxes,
     rectangles,
     share_in,
 )
-from tests.support.gpu import GPUTensor, simulated_gpu
 from videogcrf_det.modeling import IgnoreRegionRPN, ignore
 from videogcrf_det.modeling.ignore import covered_area, lies_on_regions
 

@@ -16,7 +16,7 @@ from detectron2.utils.events import EventStorage
 
 from tests.conftest import CONFIG
 from tests.modeling.conftest import C4
-from tests.regions import annotated, share_in
+from tests.support.regions import annotated, share_in
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.modeling import (
     IgnoreRegionMaskHead,

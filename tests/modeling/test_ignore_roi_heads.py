@@ -12,7 +12,7 @@ from detectron2.utils.events import EventStorage
 
 from tests.conftest import CONFIG
 from tests.modeling.conftest import C4
-from tests.regions import annotated, proposals_at, rectangles
+from tests.support.regions import annotated, proposals_at, rectangles
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.modeling import IgnoreRegionMaskHead
 from videogcrf_det.modeling.ignore import _SharedMask, masked_loss

@@ -9,8 +9,8 @@ import pycocotools.mask as mask_util
 import pytest
 from PIL import Image
 
-from tests.chromium import Browser, needs_chromium
 from tests.conftest import unregister
+from tests.support.chromium import Browser, needs_chromium
 from videogcrf_det import InputError
 from videogcrf_det.data import register_video_coco_instances
 from videogcrf_det.report import write_report

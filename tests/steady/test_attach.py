@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.steady.conftest import ARCHITECTURES
+from tests.support.models import same, tensors
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain import chain_average
 from videogcrf_det.gcrf.chain_field import described, link
@@ -12,25 +13,6 @@ from videogcrf_det.steady.attach import attach, detach, detect_video
 from videogcrf_det.steady.fields import SteadyFields
 
 ALL = [*ARCHITECTURES, "FCOS", "PointRend"]
-
-
-def tensors(output):
-    """All numbers of a model's output for a frame, by name."""
-    found = {}
-    for key, value in output.items():
-        if key == "instances":
-            fields = value.get_fields()
-            found |= {n: getattr(v, "tensor", v) for n, v in fields.items()}
-        elif key == "panoptic_seg":
-            found[key] = value[0]
-        else:
-            found[key] = value
-    return found
-
-
-def same(first, second):
-    a, b = tensors(first), tensors(second)
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.fixture

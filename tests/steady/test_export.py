@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import CONFIG
 from tests.steady.conftest import ARCHITECTURES, TINY
-from tests.steady.test_fit import scene
+from tests.support.pictures import scene
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import build_cfg, load_video_model
 from videogcrf_det.errors import InputError

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import CONFIG
+from tests.support.pictures import scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain_field import ChainField
 from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
@@ -19,13 +20,6 @@ from videogcrf_det.steady.spoil import KINDS, compress, shake, spoil_clip
 from videogcrf_det.steady.stream import FieldStream
 from videogcrf_det.video import VideoWriter
 from videogcrf_det.video.find import find_videos
-
-
-def scene(height=64, width=96, seed=0):
-    """A smooth random picture, (H, W, 3) uint8."""
-    noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
-    return np.uint8(np.clip(128 + 400 * smooth, 0, 255))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.steady.test_fit import scene
+from tests.support.pictures import scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain import chain_average
 from videogcrf_det.gcrf.chain_field import link

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.steady.test_attach import same
+from tests.support.models import same
 from videogcrf_det.data.degrade import DEGRADATIONS, blur, darken
 from videogcrf_det.errors import InputError
 from videogcrf_det.steady.attach import Pictures, attach, detach, detect_video

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.video.files import CORNERS, corners_of, cut, number_of, picture, write_video
+from tests.support.video_files import CORNERS, corners_of, cut, number_of, picture, write_video
 from videogcrf_det import InputError
 from videogcrf_det.video import InputVideo, open_video, reader
 

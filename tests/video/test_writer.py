@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.video.files import picture
+from tests.support.video_files import picture
 from videogcrf_det import InputError
 from videogcrf_det.video import VideoWriter, frame_folder
 

@@ -215,7 +215,7 @@ def describe(
     grid = Grid(
         title=f"{clip.name}, {frames[clip.reference]}, point ({point[0]}, {point[1]})",
         subtitle=f"VideoGCRF at {feature}, stride {stride}: cell ({row}, {column}) of {height} x "
-        f"{width}; V = {len(frames)}, neighbourhood {field.neighbourhood}, "
+        f"{width}; V = {len(frames)}, neighbourhood {list(field.neighbourhood) or 'all'}, "
         f"\N{GREEK SMALL LETTER LAMDA} = {float(field.lam):.3g}",
         captions=frames,
         sizes=[picture.shape[:2] for picture in clip.pictures],

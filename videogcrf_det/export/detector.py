@@ -87,10 +87,10 @@ def _check(cfg: CfgNode, output: Path) -> None:
             else "TorchScript cannot hold the solver of a VideoGCRF"
         )
         raise InputError(
-            f"{lacks}: export a detector with the fields of tools/fit_video.py, --fields"
+            f"{lacks}: export a detector with fields, --fields (videogcrf fit)"
         )
     if not cfg.MODEL.VIDEO_GCRF.FIELDS:
-        raise InputError("there are no fields to export: name what tools/fit_video.py wrote")
+        raise InputError("there are no fields to export: name a file of videogcrf fit")
     if cfg.TEST.DETECTION_WINDOW != 1:
         raise InputError(
             f"TEST.DETECTION_WINDOW {cfg.TEST.DETECTION_WINDOW} averages detections, which a graph "

@@ -12,7 +12,7 @@ from videogcrf_det.gcrf.cg import CGResult, IndefiniteError, conjugate_gradient
 from videogcrf_det.gcrf.embedding import Embeddings
 from videogcrf_det.gcrf.field import RandomField
 from videogcrf_det.gcrf.fields import build_field
-from videogcrf_det.gcrf.graph import NEIGHBOURHOODS, temporal_coupling
+from videogcrf_det.gcrf.graph import temporal_coupling
 from videogcrf_det.gcrf.inference import ConvergenceWarning, gcrf_inference
 from videogcrf_det.gcrf.module import Terms, VideoGCRF
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator
@@ -20,7 +20,6 @@ from videogcrf_det.gcrf.product_field import ProductField
 from videogcrf_det.gcrf.windows import average_windows
 
 __all__ = [
-    "NEIGHBOURHOODS",
     "AveragingField",
     "CGResult",
     "ConvergenceWarning",

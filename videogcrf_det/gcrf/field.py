@@ -39,7 +39,7 @@ class RandomField(nn.Module):
     def __init__(
         self,
         *,
-        neighbourhood: str = "fc",
+        neighbourhood: Sequence[int] = (),
         self_coupling: str = "psd",
         distance_decay: float | None = None,
         learn_distance_decay: bool = False,
@@ -58,7 +58,7 @@ class RandomField(nn.Module):
         if learn_distance_decay and distance_decay is None:
             raise ValueError("learn_distance_decay needs a distance_decay to start from")
         temporal_coupling(1, neighbourhood, self_coupling, distance_decay)  # checks the names now
-        self.neighbourhood = neighbourhood
+        self.neighbourhood = tuple(neighbourhood)
         self.self_coupling = self_coupling
         self.coupled = coupled
         self.solver = solver

@@ -1,21 +1,16 @@
 """Which frames of a clip are coupled, and how strongly: the matrix W of Eq. 2."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-# Distances in frames at which two frames are neighbours (Fig. 4); None: at every distance.
-NEIGHBOURHOODS: dict[str, tuple[int, ...] | None] = {
-    "fc": None,
-    "2": (1,),
-    "4": (1, 2),
-    "6ms": (1, 2, 4),
-}
 SELF_COUPLINGS = ("psd", "zero")
 
 
 def temporal_coupling(
     num_frames: int,
-    neighbourhood: str = "fc",
+    neighbourhood: Sequence[int] = (),
     self_coupling: str = "psd",
     distance_decay: float | Tensor | None = None,
 ) -> Tensor:
@@ -24,13 +19,13 @@ def temporal_coupling(
     ``W[v, u]`` is 1 for neighbours, ``exp(-|v - u| / distance_decay)`` with a decay, and 0 for all
     other pairs. The paper leaves the diagonal at zero, with which H need not be positive definite
     for a small lam. ``"psd"`` raises the diagonal by ``max(0, -lambda_min(W))``, the least that
-    makes W positive semidefinite, and so H >= lam I for all embeddings. For ``"fc"`` without decay
-    that is the matrix of ones.
+    makes W positive semidefinite, and so H >= lam I for all embeddings. Where all pairs are
+    coupled, without decay, that is the matrix of ones.
 
     Args:
         num_frames: V, at least 1. A single frame has no neighbours: W = [[0]].
-        neighbourhood: ``"fc"`` every pair; ``"2"`` the frames at distance 1; ``"4"`` at distances
-            1 and 2; ``"6ms"`` at distances 1, 2 and 4; on either side each time.
+        neighbourhood: distances in frames, on either side, at which frames are coupled. None: every
+            pair, "fc" in Fig. 4, whose "2" is (1,), "4" is (1, 2) and "6ms" is (1, 2, 4).
         self_coupling: ``"psd"``, or ``"zero"`` for Eq. 2 as printed.
         distance_decay: tau > 0 in frames; a tensor gets gradients through W.
 
@@ -42,9 +37,11 @@ def temporal_coupling(
     """
     if num_frames < 1:
         raise ValueError(f"a clip needs at least 1 frame, got num_frames={num_frames}")
-    if neighbourhood not in NEIGHBOURHOODS:
-        known = ", ".join(NEIGHBOURHOODS)
-        raise ValueError(f"unknown neighbourhood {neighbourhood!r}: use one of {known}")
+    if any(type(distance) is not int or distance < 1 for distance in neighbourhood):
+        raise ValueError(
+            "neighbourhood takes distances in frames, whole numbers from 1 on (none: all frames), "
+            f"got {neighbourhood!r}"
+        )
     if self_coupling not in SELF_COUPLINGS:
         raise ValueError(f"unknown self_coupling {self_coupling!r}: use psd or zero")
     if isinstance(distance_decay, Tensor):
@@ -56,12 +53,10 @@ def temporal_coupling(
 
     frame = torch.arange(num_frames, device="cpu")
     distance = (frame[:, None] - frame[None, :]).abs()
-    distances = NEIGHBOURHOODS[neighbourhood]
-    if distances is None:
-        linked = distance > 0
-    else:
-        linked = torch.isin(distance, torch.tensor(distances, device="cpu"))
-    # float64 until the end: the shift of `fc` is then exactly 1 after rounding to float32
+    linked = distance > 0
+    if neighbourhood:
+        linked = torch.isin(distance, torch.tensor(tuple(neighbourhood), device="cpu"))
+    # float64 until the end: the shift of all pairs is then exactly 1 after rounding to float32
     weights = linked.double()
     if distance_decay is not None:
         weights = weights * torch.exp(-distance.double() / distance_decay)

@@ -7,11 +7,12 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
+from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.errors import InputError
 from videogcrf_det.motion.estimate import motion_from
 from videogcrf_det.steady.attach import SteadyBackbone, attach, detect_video
 from videogcrf_det.steady.detections import average_detections
-from videogcrf_det.steady.ready_made import load_fields
+from videogcrf_det.steady.ready_made import READY_MADE, load_fields
 
 Frame = dict[str, Any]
 
@@ -53,20 +54,55 @@ def with_fields(cfg: CfgNode, model: nn.Module) -> VideoModel:
     Raises:
         InputError: the fields are not there or of another detector, or a value is out of range.
     """
-    options, latency = cfg.MODEL.VIDEO_GCRF, cfg.TEST.LATENCY
+    options = cfg.MODEL.VIDEO_GCRF
     if options.FIELDS:
         check_options(cfg)
-        fields = load_fields(options.FIELDS)
-        attach(
-            model,
-            fields,
-            latency=None if latency == -1 else latency,
-            strength=options.STRENGTH,
-            motion=motion_from(options.MOTION or fields.motion),
-        )
+        _attach_named(model, options.FIELDS, cfg.TEST.LATENCY, options.STRENGTH, options.MOTION)
     if cfg.TEST.DETECTION_WINDOW < 1:
         raise InputError(f"TEST.DETECTION_WINDOW is {cfg.TEST.DETECTION_WINDOW}: give 1 or more")
     return VideoModel(model, cfg.TEST.FRAMES_PER_BATCH, cfg.TEST.DETECTION_WINDOW)
+
+
+def steady_detector(
+    model: nn.Module,
+    weights: str,
+    fields: str = READY_MADE,
+    *,
+    latency: int = 1,
+    strength: float = 1.0,
+    motion: str = "",
+    batch: int = 1,
+) -> VideoModel:
+    """A trained detector with fields, on videos: what a LazyConfig can name.
+
+    Args:
+        model: of any meta-architecture that has a backbone; its weights are loaded here.
+        weights: those of the detector.
+        fields, latency, strength, motion, batch: as the config keys MODEL.VIDEO_GCRF.FIELDS,
+            TEST.LATENCY, MODEL.VIDEO_GCRF.STRENGTH, MODEL.VIDEO_GCRF.MOTION, TEST.FRAMES_PER_BATCH.
+
+    Raises:
+        InputError: weights or fields are not there, or are of another detector.
+    """
+    if not weights:
+        raise InputError("weights is empty: name those of the trained detector")
+    checkpointer = ClipCheckpointer(model.eval())
+    checkpointer.load(weights)
+    checkpointer.require_all(False)
+    _attach_named(model, fields, latency, strength, motion)
+    return VideoModel(model, batch)
+
+
+def _attach_named(model: nn.Module, name: str, latency: int, strength: float, motion: str) -> None:
+    """Attach fields by name; see the config keys."""
+    fields = load_fields(name)
+    attach(
+        model,
+        fields,
+        latency=None if latency == -1 else latency,
+        strength=strength,
+        motion=motion_from(motion or fields.motion),
+    )
 
 
 def check_options(cfg: CfgNode) -> None:

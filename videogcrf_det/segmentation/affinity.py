@@ -138,7 +138,7 @@ def describe(
     grid = Grid(
         title=f"{name} at ({point[0]}, {point[1]}) in {clip.name}, {frames[clip.reference]}",
         subtitle=f"coupled with {name} elsewhere; cell ({row}, {column}) of {height} x {width}; "
-        f"V = {len(frames)}, neighbourhood {model.crf.field.neighbourhood}, "
+        f"V = {len(frames)}, neighbourhood {list(model.crf.field.neighbourhood) or 'all'}, "
         f"\N{GREEK SMALL LETTER LAMDA} = {float(model.crf.field.lam):.3g}",
         captions=frames,
         sizes=sizes,

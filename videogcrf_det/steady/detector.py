@@ -139,7 +139,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser, *, ahead: bool = Tru
         "--config-file", metavar="FILE", help="default: that of the detector that --fields are for"
     )
     fields = parser.add_mutually_exclusive_group()
-    fields.add_argument("--fields", metavar="FILE", help="what tools/fit_video.py wrote")
+    fields.add_argument("--fields", metavar="FILE", help="a file of videogcrf fit")
     fields.add_argument(
         "--steady",
         action="store_const",
@@ -193,7 +193,7 @@ def demo_cfg(
 
     Args:
         config_file: None for that of the detector that the fields were fitted to, with its weights.
-        fields: a file of tools/fit_video.py, or READY_MADE, if any.
+        fields: a file of videogcrf fit, or READY_MADE, if any.
         opts: ``KEY VALUE`` pairs, which have the last word.
         latency, strength, batch: for fields alone; None for the config's.
 

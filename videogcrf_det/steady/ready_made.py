@@ -55,7 +55,7 @@ class ReadyMade(Fields):
 
 
 def load_fields(name: str | Path) -> Fields:
-    """The fields that a file of tools/fit_video.py holds, or READY_MADE, or HAND_MADE.
+    """The fields that a file of videogcrf fit holds, or READY_MADE, or HAND_MADE.
 
     Raises:
         InputError: see SteadyFields.load.

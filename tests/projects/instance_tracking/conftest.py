@@ -7,7 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from video_tracking.davis import load_davis
 
 from tests.conftest import unregister
-from tests.projects.instance_tracking.drawn import write_list, write_sequence
+from tests.support.drawn import write_list, write_sequence
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from detectron2.data import DatasetCatalog
 from video_tracking.compare import compare_results, draw_frame
 from video_tracking.results import write_ids
 
-from tests.projects.instance_tracking.drawn import object_ids
+from tests.support.drawn import object_ids
 from videogcrf_det.errors import InputError
 from videogcrf_det.video import open_video
 

@@ -11,7 +11,7 @@ from PIL import Image
 from video_tracking import datasets
 from video_tracking.davis import VOID, load_davis, read_object_mask
 
-from tests.projects.instance_tracking.drawn import ball, object_ids, write_list
+from tests.support.drawn import ball, object_ids, write_list
 from videogcrf_det.data import load_videos
 from videogcrf_det.errors import InputError
 

@@ -13,7 +13,7 @@ from video_tracking.davis import VOID, read_ids, read_object_mask
 from video_tracking.evaluation import TrackingEvaluator
 from video_tracking.measures import contour_accuracy, region_similarity
 
-from tests.projects.instance_tracking.drawn import object_ids, read_probability, write_list
+from tests.support.drawn import object_ids, read_probability, write_list
 from videogcrf_det.data import load_videos
 
 SHARED = Path(os.getenv("VIDEOGCRF_SHARED_DATA", "../shared/data"))

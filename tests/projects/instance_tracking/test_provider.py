@@ -13,7 +13,7 @@ from video_tracking.mappers import ObjectVideoMapper
 from video_tracking.provider import OnlineTracker, confident_labels
 from video_tracking.write_unaries import make_unaries
 
-from tests.projects.instance_tracking.drawn import (
+from tests.support.drawn import (
     CONFIGS,
     HEIGHT,
     TINY,

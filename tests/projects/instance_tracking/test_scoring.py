@@ -10,7 +10,7 @@ from video_tracking.measures import contour_accuracy, region_similarity
 from video_tracking.results import write_ids
 from video_tracking.scoring import score_masks
 
-from tests.projects.instance_tracking.drawn import object_ids
+from tests.support.drawn import object_ids
 from videogcrf_det.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.projects.instance_tracking.drawn import CONFIGS, TINY
+from tests.support.drawn import CONFIGS, TINY
 
 PROJECT = "projects/instance_tracking"
 DATA = ["DATASETS.TRAIN", "('davis_2016_val_240p',)", "DATASETS.TEST", "('davis_2016_val_240p',)"]

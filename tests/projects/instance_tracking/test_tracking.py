@@ -13,7 +13,7 @@ from video_tracking import TrackingTrainer, add_tracking_config
 from video_tracking.davis import VOID, read_object_mask
 from video_tracking.unaries import unary_stem, write_unary
 
-from tests.projects.instance_tracking.drawn import CONFIGS, TINY
+from tests.support.drawn import CONFIGS, TINY
 from videogcrf_det.data import load_clips
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError

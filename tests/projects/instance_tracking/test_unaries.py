@@ -10,7 +10,7 @@ from video_tracking.unaries import (
     write_unary,
 )
 
-from tests.projects.instance_tracking.drawn import read_probability
+from tests.support.drawn import read_probability
 from videogcrf_det.errors import InputError
 
 RECORD = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.gcrf.reference import reference_coupling, reference_matrix
-from tests.projects.semantic_segmentation.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
+from tests.support.reference import reference_coupling, reference_matrix
+from tests.support.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
 from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import Clip, clip_of_dataset, clip_of_video
 from videogcrf_det.affinity.couplings import cell_couplings
@@ -27,7 +27,7 @@ PALETTE = Palette(NAMES, COLOURS)
     "options",
     [
         {},
-        {"neighbourhood": "2", "lam": 0.7},
+        {"neighbourhood": (1,), "lam": 0.7},
         {"self_coupling": "zero", "lam": 30.0, "solver": "direct"},
         {"spatial_dim": 0},
         {"temporal_dim": 0},
@@ -44,7 +44,7 @@ def test_couplings_of_labels_are_those_of_the_inference(options):
     unary = torch.zeros(frames, labels, height, width)
     terms = field.terms(torch.randn(frames, 6, height, width), unary=unary)
     weights = reference_coupling(
-        frames, options.get("neighbourhood", "fc"), options.get("self_coupling", "psd")
+        frames, options.get("neighbourhood", ()), options.get("self_coupling", "psd")
     )
     lam = options.get("lam", 1.0)
     matrix = reference_matrix(

@@ -11,9 +11,9 @@ from PIL import Image
 from video_semseg.camvid import COLOURS, VOID, frame_names, load_camvid
 from video_semseg.camvid_original import CLASSES, convert_camvid
 
+from tests.support.tiny import PROJECT, write
 from videogcrf_det import InputError
 
-PROJECT = Path(__file__).parents[3] / "projects" / "semantic_segmentation"
 SHARED = Path(
     os.getenv("VIDEOGCRF_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"), "CamVid"
 )
@@ -21,13 +21,6 @@ needs_real_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs CamVid")
 
 COUNTS = {"train": 367, "val": 101, "test": 233}
 FRAMES = ["b_0010", "a_f00300", "b_0002", "a_f00030", "a_f00060"]  # sequences interleave
-
-
-def write(path, size, value=0):
-    """An image of the (width, height) ``size``: a label map, or with three values a frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = "L" if isinstance(value, int) else "RGB"
-    Image.new(mode, size, value).save(path)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 from video_semseg.cityscapes import COLOURS, VOID, load_cityscapes
 
-from tests.projects.semantic_segmentation.test_camvid import PROJECT, write
-from tests.projects.semantic_segmentation.tiny import CONFIG, TINY
+from tests.support.tiny import CONFIG, PROJECT, TINY, write
 from videogcrf_det import InputError
 from videogcrf_det.checkpoint import ClipCheckpointer
 from videogcrf_det.engine import build_cfg

@@ -8,15 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.projects.semantic_segmentation.tiny import (
+from tests.support.tiny import (
     COLOURS,
     CONFIG,
     NAMES,
     frame_of,
     label_map,
 )
-from tests.test_demo import decode
-from tests.video.files import cut, number_of, picture, write_video
+from tests.support.video_files import cut, decode, number_of, picture, write_video
 from videogcrf_det import InputError, demo_loop
 from videogcrf_det.demo_loop import changed_cfg, run_demo
 from videogcrf_det.segmentation import demo

@@ -12,7 +12,7 @@ from PIL import Image
 from video_semseg.engine import SemanticTrainer
 from video_semseg.evaluation import VideoSemSegEvaluator, mean_iou
 
-from tests.projects.semantic_segmentation.tiny import label_map
+from tests.support.tiny import label_map
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Embeddings
 from videogcrf_det.segmentation import evaluate_pairwise

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from video_semseg.engine import SemanticTrainer
 
-from tests.projects.semantic_segmentation.tiny import CONFIG, TINY, frame_of, label_map
+from tests.support.tiny import CONFIG, TINY, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.segmentation import PHASES, add_segmentation_config, phase_cfg, run_phases
@@ -214,7 +214,7 @@ def test_weights_that_are_named_are_evaluated(trained):
         (["PHASES.NAMES", "['unary', 'foo']"], r"PHASES.NAMES \['unary', 'foo'\] are not some of"),
         (["PHASES.NAMES", "[]"], r"PHASES.NAMES \[\] are not some of unary, pairwise, joint"),
         (["DATASETS.TEST", "('camvid_tset',)"], r"data set 'camvid_tset' is not registered"),
-        (["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5"], r"unknown neighbourhood '5'"),
+        (["MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "5"], r"NEIGHBOURHOOD '5' is of before"),
         (["MODEL.VIDEO_GCRF.FREEZE_DETECTOR", "True"], r"FREEZE_DETECTOR is for detectors"),
     ],
 )

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
-from tests.projects.semantic_segmentation.tiny import CONFIG, VOID, frame_of, label_map
+from tests.support.tiny import CONFIG, VOID, frame_of, label_map
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.pairwise import pairwise_objective
@@ -308,7 +308,6 @@ def test_frames_without_labels_are_named(make_cfg):
 
 def test_the_pairwise_phase_trains_nothing_without_a_gradient(make_cfg):
     """Several processes would wait for it."""
-    opts = ["MODEL.VIDEO_GCRF.FUSION", "residual", "MODEL.VIDEO_GCRF.LEARN_LAMBDA", True]
-    model = make(make_cfg, "pairwise", *opts)
+    model = make(make_cfg, "pairwise", "MODEL.VIDEO_GCRF.FUSION", "residual")
     sum(losses(model, [frame(0), frame(1)]).values()).backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

@@ -10,7 +10,7 @@ from PIL import Image
 from video_semseg.evaluation import VideoSemSegEvaluator
 
 from tests.conftest import unregister
-from tests.projects.semantic_segmentation.tiny import COLOURS, NAMES, VOID
+from tests.support.tiny import COLOURS, NAMES, VOID
 from videogcrf_det import InputError
 from videogcrf_det.data import load_videos
 from videogcrf_det.drawing.overlay import enlarge

@@ -4,13 +4,15 @@ Nothing here uses the package: loops over frames, ``np.linalg.solve``, and no sh
 gradients, a dense solve that autograd differentiates.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-NEIGHBOUR_DISTANCES = {"fc": range(1, 1000), "2": (1,), "4": (1, 2), "6ms": (1, 2, 4)}
+# distances in frames: all, and those of Fig. 4
+NEIGHBOURHOODS = ((), (1,), (1, 2), (1, 2, 4))
 SELF_COUPLINGS = ("psd", "zero")
 # unknowns per frame and columns of the two layouts: (P, C) and (P L, 1)
 LAYOUTS = {"shared": {"size": 6, "columns": 5}, "per_label": {"size": 6 * 3, "columns": 1}}
@@ -26,12 +28,14 @@ class Problem(NamedTuple):
     lam: float
 
 
-def reference_coupling(num_frames: int, neighbourhood: str, self_coupling: str) -> np.ndarray:
+def reference_coupling(
+    num_frames: int, neighbourhood: Sequence[int], self_coupling: str
+) -> np.ndarray:
     """W (V, V) in float64."""
     weights = np.zeros((num_frames, num_frames))
     for v in range(num_frames):
         for u in range(num_frames):
-            if abs(v - u) in NEIGHBOUR_DISTANCES[neighbourhood]:
+            if abs(v - u) in neighbourhood or (v != u and not neighbourhood):
                 weights[v, u] = 1.0
     if self_coupling == "psd":
         weights += max(0.0, -np.linalg.eigvalsh(weights)[0]) * np.eye(num_frames)
@@ -79,7 +83,7 @@ def reference_solve(problem: Problem) -> Tensor:
 
 def random_problem(
     num_frames: int = 3,
-    neighbourhood: str = "fc",
+    neighbourhood: Sequence[int] = (),
     self_coupling: str = "psd",
     *,
     batch: int = 2,

@@ -91,3 +91,12 @@ def cut(path, share=0.6):
     short = path.with_name(f"cut_{path.name}")
     short.write_bytes(data[: int(len(data) * share)])
     return short
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.average_rate, [
+            (frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base)
+            for frame in container.decode(stream)
+        ]

@@ -1,5 +1,7 @@
 """A segmentor with few channels, and a data set with three labels for it to look at."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,13 @@ def make_cfg(tiny):
         return build_cfg(CONFIG, [*tiny, *map(str, opts)], add_segmentation_config)
 
     return make
+
+
+PROJECT = Path(__file__).parents[2] / "projects" / "semantic_segmentation"
+
+
+def write(path, size, value=0):
+    """An image of the (width, height) ``size``: a label map, or with three values a frame."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = "L" if isinstance(value, int) else "RGB"
+    Image.new(mode, size, value).save(path)
