@@ -1,4 +1,4 @@
-"""Write a detector with fields as an ONNX or TorchScript file, which runs without Python."""
+"""Write a detector with fields as an ONNX or TorchScript file."""
 
 from videogcrf_det.cli import add_opts, run_tool, tool_parser
 
@@ -6,8 +6,8 @@ EPILOG = """
     videogcrf export --fields fields.pth --input new.mp4 --output detector.onnx
     videogcrf run-onnx --model detector.onnx --input frames/
 
-One frame and the state of the fields go in, detections and the next state come out.
-docs/deployment.md has the rest.
+One frame and the state of the fields go in, detections and the next state come out. Of a detector
+with VideoGCRFs a window of frames goes in, as TorchScript. docs/deployment.md has the rest.
 """
 
 

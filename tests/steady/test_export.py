@@ -2,11 +2,16 @@
 
 import json
 import runpy
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from detectron2.layers import paste_masks_in_image
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes
 
 from tests.conftest import CONFIG
 from tests.steady.conftest import ARCHITECTURES, TINY
@@ -62,6 +67,34 @@ def cfg_of(tmp_path, make_model):
 
 
 @pytest.fixture
+def window_cfg(tmp_path, small):
+    """The config of a ClipRCNN with random fields of products, whose couplings show."""
+    opts = [
+        *["INPUT.CLIP.NUM_FRAMES", "3", "INPUT.MIN_SIZE_TEST", "64", "MODEL.VIDEO_GCRF.FUSION"],
+        *["replace", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.RPN.POST_NMS_TOPK_TEST"],
+        *["8", "MODEL.VIDEO_GCRF.IN_FEATURES", "['p2', 'p3', 'p6']"],
+        *["MODEL.WEIGHTS", str(tmp_path / "weights.pth")],
+    ]
+    cfg = build_cfg(CONFIG, [*small, *opts])
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for name, parameter in model.backbone.gcrf.named_parameters():
+        if name.endswith("embed.weight"):
+            parameter.data *= 10
+    torch.save({"model": model.state_dict()}, cfg.MODEL.WEIGHTS)
+    return cfg
+
+
+# nothing of detectron2
+RUN_WINDOW = """
+import sys, torch, torchvision, videogcrf_det.gcrf
+about = dict.fromkeys(("outputs", "state", "num_frames"), "")
+module = torch.jit.load(sys.argv[1] + "/window.pt", _extra_files=about)
+torch.save((about, module(torch.load(sys.argv[1] + "/images.pt"))), sys.argv[1] + "/made.pt")
+"""
+
+
+@pytest.fixture
 def run_onnx():
     pytest.importorskip("onnx", reason=ABSENT)
     pytest.importorskip("onnxruntime", reason=ABSENT)
@@ -99,6 +132,54 @@ def test_torchscript(cfg_of, frames, tmp_path):
         assert made["classes"].tolist() == found.pred_classes.tolist() != []
         torch.testing.assert_close(made["boxes"], found.pred_boxes.tensor, rtol=0, atol=1e-3)
         torch.testing.assert_close(made["scores"], found.scores, rtol=0, atol=1e-5)
+
+
+def test_window_of_a_detector_with_its_own_fields(window_cfg, frames, tmp_path):
+    images, folder = frames
+    export_detector(window_cfg, folder, tmp_path / "window.pt")
+    # another window than the one that it was traced with, in a process that knows of the operator
+    inputs = [model_input(window_cfg, image)["image"].permute(1, 2, 0) for image in images[::-1]]
+    torch.save(torch.stack(inputs), tmp_path / "images.pt")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_WINDOW, str(tmp_path)], capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
+    about, made = torch.load(tmp_path / "made.pt")
+    made = dict(zip(json.loads(about["outputs"]), made, strict=True))
+    assert [json.loads(about[name]) for name in ("num_frames", "state")] == [3, {}]
+    predicted = [found for _, found in VideoPredictor(window_cfg)(images[::-1])]
+    alone = [found for image in images[::-1] for _, found in VideoPredictor(window_cfg)([image])]
+    for number, found in enumerate(predicted):
+        own = {name: each[made["frames"] == number] for name, each in made.items()}
+        assert own["classes"].tolist() == found.pred_classes.tolist() != []
+        torch.testing.assert_close(own["boxes"], found.pred_boxes.tensor, rtol=0, atol=1e-3)
+        torch.testing.assert_close(own["scores"], found.scores, rtol=0, atol=1e-5)
+        masks = paste_masks_in_image(own["masks"], Boxes(own["boxes"]), (60, 90))
+        assert (masks != found.pred_masks).float().mean() <= 1e-3
+        # without its neighbours a frame has other detections
+        assert not torch.allclose(found.scores, alone[number].scores, rtol=0, atol=1e-4)
+
+
+def test_window_gives_features_where_heads_cannot_be_traced(
+    window_cfg, frames, tmp_path, monkeypatch, capsys
+):
+    def fails(*_):
+        raise RuntimeError("no tracing")
+
+    monkeypatch.setattr("videogcrf_det.export.window.in_frame", fails)
+    export_detector(window_cfg, frames[1], tmp_path / "window.pt")
+    assert "ClipRCNN cannot be exported whole (no tracing)" in capsys.readouterr().out
+    about = {"outputs": ""}
+    module = torch.jit.load(str(tmp_path / "window.pt"), _extra_files=about)
+    inputs = [model_input(window_cfg, image)["image"] for image in frames[0][::-1]]
+    made = module(torch.stack(inputs).permute(0, 2, 3, 1))
+    model = load_video_model(window_cfg).eval()
+    with torch.no_grad():
+        whole = model.preprocess_image([{"image": image} for image in inputs])
+        expected = model.backbone(whole.tensor, [3], whole.image_sizes)
+    assert json.loads(about["outputs"]) == sorted(expected)
+    for name, maps in zip(sorted(expected), made, strict=True):
+        torch.testing.assert_close(maps, expected[name], rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -146,8 +227,12 @@ def test_bad_input(cfg_of, frames, tmp_path):
     check(cfg, "detector.pt", r"nothing is detected on the first 3 frames.*SCORE_THRESH_TEST")
     check(cfg, "detector.zip", r"must end with \.onnx, or with \.pt .*detector\.zip")
     check(cfg_of("RetinaNet", motion="dis"), "detector.pt", "fit them without --motion")
-    check(build_cfg(CONFIG), "detector.pt", "TorchScript cannot hold the solver of a VideoGCRF")
-    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "no fields to export")
+    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "wrote, or ready-made")
+    window = build_cfg(CONFIG)
+    check(window, "detector.pt", "has only 3 frames, 4 are needed")
+    check(changed_cfg(window, "MODEL.VIDEO_GCRF.PAIRWISE", "average"), "window.pt", "average, it")
+    stock = changed_cfg(window, "MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+    check(stock, "window.pt", "GeneralizedRCNN has no windows .* set it to ClipRCNN")
     check(changed_cfg(cfg, "TEST.DETECTION_WINDOW", 2), "detector.pt", r"WINDOW 2 .* set it to 1")
 
 

@@ -34,10 +34,11 @@ def write_graph(
     graph.eval().requires_grad_(False)  # or TorchScript would keep what gradients need
     device = next(graph.parameters()).device
     images = [record["image"].permute(1, 2, 0).contiguous() for record in records]
-    example = images[graph.example].to(device)
+    inputs = graph.inputs(images)
+    example = inputs[graph.example].to(device)
     height, width = images[0].shape[:2]
     size = json.dumps([records[0]["height"], records[0]["width"]])
-    about = {"format": cfg.INPUT.FORMAT, "frame_size": size}
+    about = {"format": cfg.INPUT.FORMAT, "frame_size": size, "num_frames": str(graph.num_frames)}
     with atomic_write(output) as path:
         try:
             with _quiet():
@@ -49,34 +50,34 @@ def write_graph(
             raise GraphError(reason[:200]) from error
         said = "onnxruntime is not installed, so they were not compared with Python's"
         if run is not None:
-            said = graph.compare(list(_frame_by_frame(run, images, state)))
+            said = graph.compare(list(_one_by_one(run, graph.input_name, inputs, state)))
     print(f"wrote {output}, for images of {width}x{height} pixels: {graph.kind}; {said}")
 
 
 def _traced(
-    graph: Graph, image: Tensor, about: dict[str, str], path: Path, onnx: bool
+    graph: Graph, example: Tensor, about: dict[str, str], path: Path, onnx: bool
 ) -> tuple[Runner | None, dict[str, Tensor]]:
     """Trace and write a graph; what runs it, and the state before the first frame."""
     with torch.no_grad():
-        made = graph(image, {})
+        made = graph(example, {})
     state = {
         name.removeprefix(NEXT): torch.zeros_like(maps)
         for name, maps in made.items()
         if name.startswith(NEXT)
     }
-    adapter = TracingAdapter(graph, (image, state)).eval()
+    adapter = TracingAdapter(graph, (example, state)).eval()
     shapes = {name: list(maps.shape) for name, maps in sorted(state.items())}
     write = _write_onnx if onnx else _write_torchscript
-    names = ["image", *sorted(state)], sorted(made)
+    names = [graph.input_name, *sorted(state)], sorted(made)
     return write(adapter, names, {**about, "state": json.dumps(shapes)}, path), state
 
 
-def _frame_by_frame(
-    run: Runner, images: Sequence[Tensor], state: Mapping[str, Tensor]
+def _one_by_one(
+    run: Runner, input_name: str, inputs: Sequence[Tensor], state: Mapping[str, Tensor]
 ) -> Iterator[Values]:
     values = {name: maps.cpu().numpy() for name, maps in state.items()}
-    for image in images:
-        made = run({"image": image.numpy(), **values})
+    for each in inputs:
+        made = run({input_name: each.numpy(), **values})
         values = {name: made[NEXT + name] for name in values}
         yield made
 

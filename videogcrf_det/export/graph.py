@@ -85,11 +85,17 @@ class Graph(nn.Module):
     """
 
     kind = ""
-    example = 0  # the frame to trace with
+    input_name = "image"
+    num_frames = 1  # that are seen at a time
+    example = 0  # of the inputs, the one to trace with
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+
+    def inputs(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """What it is run on, one after the other, for the images (h, w, 3) of a video."""
+        return list(images)
 
     def forward(self, image: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
         self.model.backbone.state = state
@@ -153,18 +159,10 @@ class DetectionGraph(Graph):
         if hasattr(self.model, "roi_heads"):
             found = self.model.inference([record], do_postprocess=False)[0]
             found = found[0] if isinstance(found, list) else found  # PanopticFPN's
-            if found.has("pred_masks"):  # they are not drawn into the frame by the graph
-                found.roi_masks = found.pred_masks[:, 0]
-                found.remove("pred_masks")
-            found = detector_postprocess(found, height, width)
+            found = in_frame(found, height, width)
         else:
             found = self.model([{**record, "height": height, "width": width}])[0]["instances"]
-        fields = found.get_fields()
-        return {
-            name: getattr(fields[key], "tensor", fields[key])
-            for key, name in OUTPUTS.items()
-            if key in fields
-        }
+        return named_outputs(found)
 
     def compare(self, made: Sequence[Values]) -> str:
         total, same = 0, 0
@@ -178,3 +176,22 @@ class DetectionGraph(Graph):
                 f"of {total} detections on {len(made)} frames it shares {same} with Python"
             )
         return f"{same} of {total} on the first {len(made)} frames are Python's"
+
+
+def in_frame(found: Instances, height: int, width: int) -> Instances:
+    """Detections of RoI heads in pixels of the frame. Masks (N, M, M) become ``roi_masks``: they
+    are not drawn into the frame by the graph."""
+    if found.has("pred_masks"):
+        found.roi_masks = found.pred_masks[:, 0]
+        found.remove("pred_masks")
+    return detector_postprocess(found, height, width)
+
+
+def named_outputs(found: Instances) -> dict[str, Tensor]:
+    """What a graph gives of detections."""
+    fields = found.get_fields()
+    return {
+        name: getattr(fields[key], "tensor", fields[key])
+        for key, name in OUTPUTS.items()
+        if key in fields
+    }

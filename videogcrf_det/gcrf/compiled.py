@@ -1,4 +1,4 @@
-"""The inference as one operator, for torch.compile and torch.export.
+"""The inference as one operator, for torch.compile, torch.export and TorchScript.
 
 What the solvers decide from values cannot be traced. As an operator, ``videogcrf::inference``, they
 are a node of a graph, which has no break there then. Its backward pass solves forward once more,

@@ -53,7 +53,8 @@ def gcrf_inference(
     There is no second derivative. Half-precision inputs are solved in float32, under autocast too.
 
     A unary whose columns are contiguous (``features.flatten(-2).mT``) is taken without a copy.
-    In torch.compile and torch.export it is one operator; values are looked at when that is run.
+    In torch.compile, torch.export and torch.jit.trace it is one operator; values are looked at when
+    that is run.
 
     Args:
         unary: b (B, V, N, C).
@@ -80,7 +81,8 @@ def gcrf_inference(
     if temporal is None or coupling is None:
         temporal = coupling = None
     options: dict[str, Any] = {"solver": solver, "rtol": rtol, "max_iters": max_iters}
-    if hasattr(torch.library, "custom_op") and torch.compiler.is_compiling():  # see compiled.py
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced and hasattr(torch.library, "custom_op"):  # see compiled.py
         lam = torch.as_tensor(lam, dtype=torch.promote_types(unary.dtype, torch.float32))
         rows = unary.mT.contiguous()
         operator = torch.ops.videogcrf.inference
