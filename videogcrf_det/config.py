@@ -192,7 +192,8 @@ def _add_couplings(cfg: CN) -> None:
 
 def keys_of(path: str, opts: Sequence[str] = ()) -> Callable[[CN], None]:
     """What adds the keys of the meta-architecture that a YAML file and ``KEY VALUE`` pairs name."""
-    named = CN.load_yaml_with_base(path).get("MODEL", {}) if path else {}
+    # as detectron2 reads it: its own RetinaNet computes a value in its YAML
+    named = CN.load_yaml_with_base(path, allow_unsafe=True).get("MODEL", {}) if path else {}
     pairs = dict(zip(opts[::2], opts[1::2], strict=False))
     name = pairs.get("MODEL.META_ARCHITECTURE", named.get("META_ARCHITECTURE"))
     return ADDED_KEYS.get(str(name), add_videogcrf_config)
