@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 
+from videogcrf_det.cli import _one_line
 from videogcrf_det.config import as_keys
 from videogcrf_det.engine import build_cfg, run
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import ConvergenceWarning
 from videogcrf_det.modeling import VideoGCRFBackbone
 
 FOLDER = Path("configs/DAVIS-Person")
@@ -109,3 +111,13 @@ def test_the_method_names_no_keys_and_no_flags():
 )
 def test_what_the_method_says_in_keys(said, translated):
     assert as_keys(said) == f"in MODEL.VIDEO_GCRF: {translated}"
+
+
+def test_warnings_of_the_method_are_one_line_of_a_tool(capsys):
+    others = []
+    show = _one_line(lambda *arguments: others.append(arguments))
+    show(ConvergenceWarning("raise rtol or lam"), ConvergenceWarning, "inference.py", 112)
+    assert capsys.readouterr().err == "warning: in MODEL.VIDEO_GCRF: raise RTOL or LAMBDA\n"
+    assert not others
+    show("slow", UserWarning, "other.py", 1)
+    assert others == [("slow", UserWarning, "other.py", 1)]
