@@ -1,4 +1,4 @@
-"""What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
+"""Shared parts of all tools. Importing it ends a tool with one sentence if detectron2 is absent."""
 
 import argparse
 import importlib

@@ -1,4 +1,4 @@
-"""What is traced: a frame and the state of the chain in, results and the next state out.
+"""The traced graph: a frame and the state of the chain in, results and the next state out.
 
 Letters: H x W a frame, h x w the image that the detector sees of it, N detections, M x M a mask.
 """
@@ -103,11 +103,11 @@ class Graph(nn.Module):
         return {**made, **{NEXT + key: maps for key, maps in self.model.backbone.state.items()}}
 
     def make(self, record: dict[str, Any]) -> dict[str, Tensor]:
-        """What comes out beside the state."""
+        """The outputs beside the state."""
         raise NotImplementedError
 
     def compare(self, made: Sequence[Values]) -> str:
-        """How near the outputs for all frames are to Python's.
+        """The distance of the outputs for all frames from Python's.
 
         Raises:
             GraphError: they are not the same.

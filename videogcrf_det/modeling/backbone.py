@@ -135,12 +135,12 @@ class VideoGCRFBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """That of the wrapped backbone."""
+        """The wrapped backbone's."""
         return self.bottom_up.size_divisibility
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        """Those of the wrapped backbone."""
+        """The wrapped backbone's."""
         return getattr(self.bottom_up, "padding_constraints", {})  # detectron2 0.6 has none
 
 
