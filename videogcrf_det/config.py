@@ -192,7 +192,7 @@ def _add_couplings(cfg: CN) -> None:
 
 
 def keys_of(path: str, opts: Sequence[str] = ()) -> Callable[[CN], None]:
-    """What adds the keys of the meta-architecture that a YAML file and ``KEY VALUE`` pairs name."""
+    """The function that adds keys for the meta-architecture of a YAML file and ``KEY VALUE`` pairs."""
     named = CN.load_yaml_with_base(path).get("MODEL", {}) if path else {}
     pairs = dict(zip(opts[::2], opts[1::2], strict=False))
     name = pairs.get("MODEL.META_ARCHITECTURE", named.get("META_ARCHITECTURE"))
@@ -257,7 +257,7 @@ def indefinite_named() -> Iterator[None]:
 
 
 def as_keys(text: str) -> str:
-    """What a random field says, with keys of the config for the names of arguments.
+    """A message of a random field, with keys of the config for the names of arguments.
 
     >>> as_keys('use solver="direct", or a larger lam')
     'in MODEL.VIDEO_GCRF: use SOLVER direct, or a larger LAMBDA'

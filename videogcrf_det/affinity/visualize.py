@@ -120,7 +120,7 @@ def visualize_affinity(
 def feature_affinity(
     cfg: CfgNode, clip: Clip, point: Point | None, *, feature: str | None = None
 ) -> tuple[Grid, str]:
-    """What a point of a detector's features is coupled to; see visualize_affinity.
+    """The couplings of a point of a detector's features; see visualize_affinity.
 
     Args:
         point: by default the one deepest inside the reference frame's largest instance, annotated

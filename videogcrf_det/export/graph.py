@@ -94,7 +94,7 @@ class Graph(nn.Module):
         self.model = model
 
     def inputs(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """What it is run on, one after the other, for the images (h, w, 3) of a video."""
+        """Its inputs, one after the other, for the images (h, w, 3) of a video."""
         return list(images)
 
     def forward(self, image: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -188,7 +188,7 @@ def in_frame(found: Instances, height: int, width: int) -> Instances:
 
 
 def named_outputs(found: Instances) -> dict[str, Tensor]:
-    """What a graph gives of detections."""
+    """The detections in a graph's outputs."""
     fields = found.get_fields()
     return {
         name: getattr(fields[key], "tensor", fields[key])

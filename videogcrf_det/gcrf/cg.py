@@ -25,8 +25,8 @@ class CGResult(NamedTuple):
 # Steps between two looks at whether all columns are done: a look waits for a GPU, and steps of a
 # column that is done change nothing.
 LOOK_EVERY = 8
-# The residual that is updated from step to step drifts from the true one by rounding. Above so many
-# tolerances in truth, a column has not converged.
+# The residual that is updated from step to step drifts from the true one by rounding. A
+# column whose true residual is above this multiple of the tolerance has not converged.
 SLACK = 10
 
 

@@ -23,9 +23,9 @@ from videogcrf_det.gcrf.cg import IndefiniteError
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator
 from videogcrf_det.gcrf.precision import widest
 
-# solver="auto" takes conjugate gradients to need so many iterations ...
+# solver="auto" expects conjugate gradients to need this number of iterations ...
 CG_ITERS = 10
-# ... and a pass over the embeddings with up to so many columns to take the time of so many.
+# ... and a pass over the embeddings to take the same time for any number of columns up to this.
 MEMORY_BOUND_COLUMNS = 12
 
 

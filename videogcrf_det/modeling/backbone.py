@@ -111,7 +111,7 @@ class VideoGCRFBackbone(Backbone):
         features: dict[str, Tensor],
         image_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Terms:
-        """What frames bring to the system of a feature, from features of ``bottom_up``."""
+        """The terms of frames in the system of a feature, from features of ``bottom_up``."""
         return self.layer(name).terms(features[name], valid_sizes=self.cells(name, image_sizes))
 
     def layer(self, name: str) -> VideoGCRF:
