@@ -192,7 +192,7 @@ def _add_couplings(cfg: CN) -> None:
 
 
 def keys_of(path: str, opts: Sequence[str] = ()) -> Callable[[CN], None]:
-    """The function that adds keys for the meta-architecture of a YAML file and ``KEY VALUE`` pairs."""
+    """The function that adds the keys that a YAML file's or ``KEY VALUE`` pairs' model needs."""
     named = CN.load_yaml_with_base(path).get("MODEL", {}) if path else {}
     pairs = dict(zip(opts[::2], opts[1::2], strict=False))
     name = pairs.get("MODEL.META_ARCHITECTURE", named.get("META_ARCHITECTURE"))
