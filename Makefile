@@ -33,7 +33,7 @@ lint: setup  ## style, format and types
 
 setup: $(STAMP)  ## make .venv and install everything into it
 
-# The fallback is for Pythons that ship without ensurepip (Debian's, for one).
+# The fallback is for Pythons that ship without ensurepip (such as Debian's).
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or newer is needed; name one with PYTHON=/path/to/python3" >&2; exit 2; }

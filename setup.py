@@ -52,7 +52,7 @@ setup(
         "scipy>=1.9",
     ],
     extras_require={
-        # what detectron2 itself imports, for one that was installed without its dependencies
+        # what detectron2 itself imports, for installations without its dependencies
         "detectron2": [
             "setuptools<81",
             "Pillow>=9",

@@ -1,4 +1,4 @@
-"""What a machine with a GPU shows beside the solvers: tests of the operations, and a training."""
+"""Measurements on a GPU beside the solvers: tests of the operations, and a training."""
 
 import contextlib
 import statistics

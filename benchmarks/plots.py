@@ -99,7 +99,7 @@ def plot_growth(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def plot_share(figure: Figure, rows: Sequence[Row]) -> None:
-    """What the parts of the random field add to a detector's time."""
+    """The time that the parts of the random field add to a detector's."""
     axes = figure.subplots()
     names = [row["detector"] for row in rows]
     left = [0.0] * len(rows)

@@ -98,7 +98,7 @@ def _earlier(path: Path) -> dict[str, Any]:
 
 
 def describe(device: torch.device, command: str) -> dict[str, str]:
-    """What a reader has to know of a measurement."""
+    """The circumstances of a measurement."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:

@@ -1,4 +1,4 @@
-"""What the random field takes of a detector's time."""
+"""The random field's share of a detector's time."""
 
 import statistics
 import time

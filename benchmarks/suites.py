@@ -1,4 +1,4 @@
-"""What is measured: one function per table of the report, each returning its rows."""
+"""The measurements: one function per table of the report, each returning its rows."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ LAST_LAYER_CELLS, FEATURE_CELLS = 41 * 41, 1620  # 321x321 at stride 8; 480x854 
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure."""
+    """Options of a measurement."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     repeats: int = 7
@@ -147,7 +147,7 @@ def _matching_tolerance(system: System) -> tuple[float, int, float]:
 
 
 def against_libraries(options: Options) -> Iterable[Row]:
-    """What a user would pick instead, on the feature-level system, forward."""
+    """The alternatives of a user, on the feature-level system, forward."""
     for condition in CONDITIONS:
         yield from _libraries(options, condition)
 

@@ -14,7 +14,9 @@ def main() -> None:
 
     parser = tool_parser(__doc__, EPILOG)
     add_videos_argument(parser, required=True)
-    parser.add_argument("--first", type=int, metavar="N", help="look at so many frames of each")
+    parser.add_argument(
+        "--first", type=int, metavar="N", help="number of frames to look at, of each"
+    )
     args = parser.parse_args()
 
     import numpy as np

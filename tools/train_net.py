@@ -23,7 +23,7 @@ Your own data (docs/datasets.md):
 
 
 def work(args) -> None:
-    """What each process does."""
+    """The work of each process."""
     from videogcrf_det.engine import run, setup
 
     run(setup(args), resume=args.resume, eval_only=args.eval_only)

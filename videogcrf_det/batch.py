@@ -1,4 +1,4 @@
-"""Many videos, shared among processes and machines; what tools/process_videos.py does.
+"""Many videos, shared among processes and machines: videogcrf process-videos.
 
 Processes need nothing of one another: each takes the next video that is neither done nor another
 one's, which a lock on a file tells. The lock of a process that dies goes with it, and another one
@@ -55,17 +55,17 @@ class Job:
 
     @property
     def detections(self) -> Path:
-        """Where its detections go."""
+        """The path of its detections."""
         return Path(self.output, "detections", f"{self.name}.json")
 
     @property
     def record_file(self) -> Path:
-        """Where it is written down that it is done, after its detections."""
+        """The path of the note that it is done, written after its detections."""
         return Path(self.output, "records", f"{self.name}.json")
 
     @property
     def record(self) -> Record | None:
-        """What was written down; None: it is not done."""
+        """The content of that note; None: it is not done."""
         try:
             return json.loads(self.record_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -253,7 +253,7 @@ def _process(
     longest_gap: int,
     connection: Connection,
 ) -> None:
-    """What each process does; its InputError goes to the one that started it."""
+    """The work of each process; its InputError goes to the one that started it."""
     quieten()
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:

@@ -137,7 +137,7 @@ class ClipCheckpointer(DetectionCheckpointer):
         if 2 * len(absent) > size:
             raise InputError(
                 f"the checkpoint is of another architecture: it lacks {len(absent)} of the "
-                f"backbone's {size} tensors, {absent[0]} for one; name one that fits in "
+                f"backbone's {size} tensors, such as {absent[0]}; name one that fits in "
                 "MODEL.WEIGHTS, or the config it was trained with in --config-file"
             )
         if self._resumes and (missing or incompatible.unexpected_keys):
@@ -150,7 +150,7 @@ class ClipCheckpointer(DetectionCheckpointer):
         return incompatible
 
     def _difference(self) -> str:
-        """What the last file has otherwise than the model; "" if it lacks nothing."""
+        """The first difference of the last file from the model; "" if it lacks nothing."""
         missing = (*self.missing, *self.missing_fields)
         return self.differing[0] if self.differing else f"no {missing[0]}" if missing else ""
 
@@ -163,13 +163,13 @@ class ClipCheckpointer(DetectionCheckpointer):
         if self.missing:
             raise InputError(
                 f"the checkpoint lacks {len(self.missing)} tensors of the model, "
-                f"{self.missing[0]} for one{self._shapes()}, and can be trained from but not "
+                f"such as {self.missing[0]}{self._shapes()}, and can be trained from but not "
                 "evaluated: name a trained detector in MODEL.WEIGHTS"
             )
         if self.missing_fields and (self.has_fields or not fields_change_nothing):
             raise InputError(
                 f"the checkpoint lacks {len(self.missing_fields)} tensors of the random fields, "
-                f"{self.missing_fields[0]} for one{self._shapes()}, and those at hand are random: "
+                f"such as {self.missing_fields[0]}{self._shapes()}, and those at hand are random: "
                 "take the config that it was trained with, or train them first"
             )
         if self.missing_fields:

@@ -1,4 +1,4 @@
-"""What every tool shares. Importing it ends a tool with one sentence if detectron2 is absent."""
+"""Shared parts of all tools. Importing it ends a tool with one sentence if detectron2 is absent."""
 
 import argparse
 import importlib
@@ -30,7 +30,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def tool_parser(description: str | None, epilog: str) -> argparse.ArgumentParser:
-    """What reads a tool's command line; its help has the lines of the epilog as they are."""
+    """The parser of a tool's command line; its help has the lines of the epilog as they are."""
     return argparse.ArgumentParser(
         description=description,
         epilog=epilog,
@@ -115,7 +115,7 @@ def quieten() -> None:
 
 
 def _one_line(show: Callable[..., None]) -> Callable[..., None]:
-    """What shows a warning of our own in one line, with keys of the config, and others as ever."""
+    """A function that shows our own warnings in one line, with config keys, others as ever."""
 
     def show_plainly(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         from videogcrf_det.config import as_keys

@@ -92,7 +92,7 @@ def _add_training(cfg: CN) -> None:
     # a detectron2 after 0.6.
     cfg.SOLVER.OPTIMIZER = "SGD"
     # The learning rate of the weights of VideoGCRFs, in units of SOLVER.BASE_LR: they are new where
-    # all others are pretrained. 10.0, for one.
+    # all others are pretrained. Try 10.0.
     cfg.SOLVER.VIDEO_GCRF_LR_FACTOR = 1.0
     # What SOLVER.AMP.ENABLED computes in, "float16" or "bfloat16", on a GPU with a detectron2 after
     # 0.6. "": float16 on a GPU, bfloat16 on a CPU, which does nothing else.
@@ -100,21 +100,22 @@ def _add_training(cfg: CN) -> None:
 
 
 def _add_videos(cfg: CN) -> None:
-    # Inference on a video slides a window of NUM_FRAMES frames over it, so many frames at a time,
+    # Inference on a video slides a window of NUM_FRAMES frames over it, by WINDOW_STEP frames,
     # and averages the features of frames that several windows cover.
     # NUM_FRAMES 4, WINDOW_STEP 1, video of 6 frames: windows 0-3, 1-4, 2-5.
     # NUM_FRAMES 4, WINDOW_STEP 4, video of 8 frames: windows 0-3, 4-7, nothing to average.
     cfg.TEST.WINDOW_STEP = 1
 
-    # With MODEL.VIDEO_GCRF.FIELDS a frame's result waits for so many frames after it. 0: none, the
-    # result comes at once; 2: frame 10 is read, and then frame 8 is done; -1: the whole video,
-    # which memory must then hold.
+    # With MODEL.VIDEO_GCRF.FIELDS: the number of later frames that a frame's result waits for.
+    # 0: the result comes at once; 2: frame 10 is read, and then frame 8 is done; -1: the whole
+    # video, which memory must then hold.
     cfg.TEST.LATENCY = 1
-    # With MODEL.VIDEO_GCRF.FIELDS the backbone sees so many frames of a video at a time. 4 suits
-    # GPUs; the frames of a camera come later by as many.
+    # With MODEL.VIDEO_GCRF.FIELDS: how many frames of a video the backbone sees at a time.
+    # 4 suits GPUs; the frames of a camera come later by as many.
     cfg.TEST.FRAMES_PER_BATCH = 1
-    # Boxes, scores and masks of an object are averaged over so many frames, the newest among them;
-    # for detectors of single frames. To compare with: what people do without fields. 1: not.
+    # The number of frames, the newest included, over which boxes, scores and masks of an object are
+    # averaged; for detectors of single frames. To compare with: the usual way without fields.
+    # 1: no averaging.
     cfg.TEST.DETECTION_WINDOW = 1
 
     # For inference with any meta-architecture: features of successive frames are averaged, each
@@ -154,9 +155,9 @@ def _add_couplings(cfg: CN) -> None:
     # that are both on instances, or both on the background, from others (Sec. 3). 0.0: none. A
     # warm start: 1.0 with FREEZE_DETECTOR True first, then a training from these weights with 0.0.
     cfg.MODEL.VIDEO_GCRF.PAIRWISE_LOSS = 0.0
-    # For "average": positions are coupled to those in the same block of so many cells along each
-    # side, in all frames. 1: to the same place in other frames; 0: to all positions. With
-    # NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
+    # For "average": positions are coupled to those in the same block, of this number of cells
+    # along each side, in all frames. 1: to the same place in other frames; 0: to all positions.
+    # With NUM_FRAMES 1 and more than 1 here: to other places of the frame, the spatial field.
     cfg.MODEL.VIDEO_GCRF.BLOCK_SIZE = 1
     # Distances in frames at which frames of a clip are coupled (Fig. 4 of the paper); []: all.
     # With NUM_FRAMES 7, frame 3 sees: [] frames 0 1 2 4 5 6; [1] frames 2 4; [1, 2] frames 1 2 4 5;
@@ -186,12 +187,12 @@ def _add_couplings(cfg: CN) -> None:
     cfg.MODEL.VIDEO_GCRF.SOLVER = "auto"
     # A system counts as solved at this relative residual.
     cfg.MODEL.VIDEO_GCRF.RTOL = 1e-5
-    # Conjugate gradients give up, with a warning, after so many iterations.
+    # Conjugate gradients give up, with a warning, after this number of iterations.
     cfg.MODEL.VIDEO_GCRF.MAX_ITERS = 200
 
 
 def keys_of(path: str, opts: Sequence[str] = ()) -> Callable[[CN], None]:
-    """What adds the keys of the meta-architecture that a YAML file and ``KEY VALUE`` pairs name."""
+    """The function that adds the keys that a YAML file's or ``KEY VALUE`` pairs' model needs."""
     # as detectron2 reads it: its own RetinaNet computes a value in its YAML
     named = CN.load_yaml_with_base(path, allow_unsafe=True).get("MODEL", {}) if path else {}
     pairs = dict(zip(opts[::2], opts[1::2], strict=False))
@@ -257,7 +258,7 @@ def indefinite_named() -> Iterator[None]:
 
 
 def as_keys(text: str) -> str:
-    """What a random field says, with keys of the config for the names of arguments.
+    """A message of a random field, with keys of the config for the names of arguments.
 
     >>> as_keys('use solver="direct", or a larger lam')
     'in MODEL.VIDEO_GCRF: use SOLVER direct, or a larger LAMBDA'
@@ -271,7 +272,7 @@ def as_keys(text: str) -> str:
 
 
 def check_windows(num_frames: int, window_step: int) -> None:
-    """Raise InputError unless windows of so many frames can advance by such a step."""
+    """Raise InputError unless windows of that many frames can advance by that step."""
     if num_frames < 1:
         raise InputError(f"INPUT.CLIP.NUM_FRAMES must be at least 1, got {num_frames}")
     if not 1 <= window_step <= num_frames:

@@ -185,7 +185,7 @@ def _check_stock(cfg: CfgNode, stock: CfgNode, keys: Sequence[str], without: str
 
 
 def unreadable(reason: str) -> str:
-    """What yacs says of a config, with what to do where it is about a key of before."""
+    """A message of yacs about a config, with advice where it is about a former key."""
     for key, advice in OF_BEFORE.items():
         if re.search(rf"{re.escape(key)}\b", reason):
             value = re.search(r"\(\[.*\] vs\. (.*)\) for config key", reason)

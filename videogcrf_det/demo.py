@@ -65,7 +65,7 @@ def detections_demo(
         baseline: of the detector without fields; see DEMOS.
         confidence_threshold: detections that score no more are left out.
         json_file: gets the detections as COCO results; docs/demo.md describes them.
-        longest_gap: objects missed for at most so many frames are filled in; see fill_gaps.
+        longest_gap: the most frames for which a missed object is filled in; see fill_gaps.
 
     Raises:
         InputError: something of the above is not usable.

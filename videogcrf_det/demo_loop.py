@@ -1,4 +1,4 @@
-"""What every demo does: read a video, predict in constant memory, write what was drawn."""
+"""The loop of every demo: read a video, predict in constant memory, write what was drawn."""
 
 import argparse
 import contextlib
@@ -41,7 +41,7 @@ DEMOS = ByArchitecture()
 
 
 class Kept(NamedTuple):
-    """What is written beside the pictures, and is whole or absent like them."""
+    """A file beside the pictures, which is whole or absent like them."""
 
     option: str  # of the tool, which names it
     path: str | Path  # a file or a folder
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
 
 
 class Demo(NamedTuple):
-    """What is shown of what a model finds."""
+    """The parts of a model's findings that are shown."""
 
     cfgs: Sequence[CfgNode]  # that of the model, and that of the baseline if there is one
     load: Callable[[CfgNode], Predictor]
@@ -129,7 +129,7 @@ def run_demo(
         source: a video file, a folder of images, or the number of a camera; see open_video.
         output: an mp4 file, or a new folder for PNG files.
         fps: frames a second of a folder of images, by default 10.
-        max_frames: stop after so many.
+        max_frames: number of frames after which to stop.
         options: of the meta-architecture's function in DEMOS.
 
     Raises:

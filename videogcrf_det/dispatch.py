@@ -21,7 +21,7 @@ class _Entry(NamedTuple):
 
 
 class ByArchitecture:
-    """What a tool does, by the meta-architecture of the config that it is given.
+    """The functions of a tool, by the meta-architecture of the config that it is given.
 
     Projects register what is to be done with their own when they are imported.
     """

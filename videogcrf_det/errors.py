@@ -1,4 +1,4 @@
-"""What a user can do wrong, and how they are told."""
+"""Errors of the user's making, and the one sentence that names them."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ class InputError(ValueError):
 
 
 def has_detectron2() -> bool:
-    """Whether detectron2 can be imported, without importing it."""
+    """True if detectron2 can be imported, without importing it."""
     return importlib.util.find_spec("detectron2") is not None
 
 

@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
 
 
 class FramePredictor:
-    """What predictors of videos share: a model, and frames as it takes them."""
+    """The base of predictors of videos: a model, and frames as it takes them."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ def check_frame(frame: Any, number: int) -> None:
 
 
 def model_input(cfg: CfgNode, frame: NDArray[np.uint8]) -> dict[str, Any]:
-    """What the mapper of test sets makes of a frame (H, W, 3), BGR, that it reads from disk."""
+    """A frame (H, W, 3), BGR, as the mapper of test sets makes it from one on disk."""
     aug_input = T.AugInput(frame if cfg.INPUT.FORMAT == "BGR" else frame[:, :, ::-1])
     T.AugmentationList(build_augmentation(cfg, is_train=False))(aug_input)
     pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))

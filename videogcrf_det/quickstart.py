@@ -145,7 +145,7 @@ def _write_config(cfg: CfgNode) -> None:
 
 
 def _facts(results: dict[str, dict[str, Results]]) -> dict[str, str]:
-    """What the page leads with: metrics without and with fields."""
+    """The head of the page: metrics without and with fields."""
     rows = {
         f"mask {metric}, {frames} frames": ("segm", metric, frames)
         for frames in ("degraded", "clear")

@@ -1,4 +1,4 @@
-"""What training knows about a frame."""
+"""The annotations of a frame, in training."""
 
 from typing import Any
 

@@ -4,7 +4,7 @@ import platform
 
 
 def collect_versions() -> dict[str, str]:
-    """What this process runs with, by name, for people to read."""
+    """Versions of the libraries in this process, by name, for people to read."""
     import detectron2
     import torch
 

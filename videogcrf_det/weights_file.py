@@ -57,7 +57,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How pickles of protocol 2 write bytes."""
+    """Stands for the function by which pickles of protocol 2 write bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it holds bytes-in-{encoding}")
     return codecs.latin_1_encode(text)[0]
@@ -66,7 +66,7 @@ def _encode(text: str, encoding: str) -> bytes:
 def _from_buffer(
     buffer: bytes, dtype: Any, shape: tuple[int, ...], order: Any, axis_order: Any = None
 ) -> Any:
-    """How pickles of protocol 5 write arrays."""
+    """Stands for the function by which pickles of protocol 5 write arrays."""
     if axis_order is not None:
         raise pickle.UnpicklingError("it holds an-array-with-permuted-axes")
     return np.frombuffer(buffer, dtype).reshape(shape, order=order)
@@ -93,7 +93,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Makes NumPy arrays and plain containers alone."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What the file calls ``module.name``; see pickle.Unpickler."""
+        """The object that the file calls ``module.name``; see pickle.Unpickler."""
         maker = _MAKERS.get(f"{module}.{name}")
         if maker is None:
             raise pickle.UnpicklingError(f"it holds {module}.{name}")
@@ -162,7 +162,7 @@ def _key_of_weights(path: str, content: Mapping[Any, Any]) -> str | None:
 
 
 def _is_weights(value: Any) -> bool:
-    """Whether it has tensors by name, and little else: numbers at most."""
+    """True if it has tensors by name, and little else: numbers at most."""
     return (
         isinstance(value, Mapping)
         and all(isinstance(key, str) for key in value)
@@ -176,7 +176,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _tensors(path: str, weights: Mapping[Any, Any]) -> Weights:
-    """Weights as tensors; what is none, an epoch's number for one, is left out."""
+    """Weights as tensors; anything else, such as an epoch's number, is left out."""
     tensors: Weights = {}
     for name, value in weights.items():
         if isinstance(value, int | float | np.generic) and not isinstance(value, np.void | np.str_):

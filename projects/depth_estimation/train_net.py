@@ -17,7 +17,7 @@ Evaluate again, or fields of fit_video.py in the network of single frames:
 
 
 def work(args) -> None:
-    """What each process does."""
+    """The work of each process."""
     from detectron2.engine import default_setup
     from video_depth import run
 

@@ -16,7 +16,7 @@ The given unaries alone, and a trained model again:
 
 
 def work(args) -> None:
-    """What each process does."""
+    """The work of each process."""
     from video_tracking import TrackingTrainer, add_tracking_config
 
     from videogcrf_det.engine import build_cfg

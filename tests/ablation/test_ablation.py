@@ -119,7 +119,7 @@ def test_metrics_of_another_data_set(folder, write):
 def test_a_failing_row_does_not_keep_the_others(folder, write, capsys):
     path = write(rows=[row("A", 0), row("B", 20), row("C", "nothing")])
     (folder / "broken").touch()
-    with pytest.raises(InputError, match=r"2 of 3 runs failed, A, seed 0 for one: .*out/A/seed0"):
+    with pytest.raises(InputError, match=r"2 of 3 runs failed, first A, seed 0: .*out/A/seed0"):
         run_ablation(path)
     out = capsys.readouterr().out
     assert "A, seed 0: failed, exit code 1: error: out of paint (out/A/seed0/output.log)" in out

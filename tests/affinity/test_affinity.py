@@ -449,7 +449,7 @@ def test_rows_that_a_model_does_not_have_are_left_out(described):
 
 
 def test_a_frame_is_not_coupled_with_what_is_no_neighbour(described):
-    options = ["MODEL.VIDEO_GCRF.SELF_COUPLING", "zero", "MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "2"]
+    options = ["MODEL.VIDEO_GCRF.SELF_COUPLING", "zero", "MODEL.VIDEO_GCRF.NEIGHBOURHOOD", "[1]"]
     _, grid, _ = described(*options, "INPUT.CLIP.NUM_FRAMES", "3", frame=0)
     (row,) = (row for row in grid.rows if row.title == "Temporal coupling")
     assert [values is None for values in row.maps] == [True, False, True]

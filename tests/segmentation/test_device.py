@@ -5,9 +5,8 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch.func import functional_call
 
+from tests.support.given_unaries import make, make_clip
 from tests.support.gpu import GPUTensor, simulated_gpu
-
-from .test_given_unaries import make, make_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA is not available")
 

@@ -138,7 +138,7 @@ class Results:
         return text
 
     def notes(self) -> list[str]:
-        """What to know about the metrics."""
+        """Remarks on the metrics."""
         table = self.table
         runs = sum(len(row.seeds) for row in (*table.rows, *table.cells))
         done = sum(len(outcomes) for outcomes in self.outcomes.values())

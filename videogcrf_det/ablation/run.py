@@ -84,7 +84,7 @@ def run_ablation(
     print(write())
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(chosen)} runs failed, {failed[0]} for one: see its log in "
+            f"{len(failed)} of {len(chosen)} runs failed, first {failed[0]}: see its log in "
             f"{failed[0].folder}, then give the same command again"
         )
 

@@ -48,7 +48,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """What an earlier start left: its command, and whether it finished. None: nothing."""
+        """The record of an earlier start: its command, and whether it finished. None: no start."""
         path = self.folder / RECORD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))

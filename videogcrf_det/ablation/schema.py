@@ -1,4 +1,4 @@
-"""What the parts of a table file may say."""
+"""The schema of a table file."""
 
 import os
 import re

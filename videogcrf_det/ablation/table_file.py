@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """What is trained and evaluated, once for each of its seeds."""
+    """A training and its evaluation, once for each of its seeds."""
 
     name: str
     command: str
@@ -239,7 +239,7 @@ def _grid(content: Any, table: Mapping[str, Any], path: Path) -> tuple[Grid, tup
 
 
 def _axis(grid: Mapping[str, Any], kind: str) -> tuple[str, dict[str, Opts]]:
-    """What the rows or the columns of a grid stand for, and the overrides of each."""
+    """The meaning of a grid's rows or columns, and the overrides of each."""
     check_keys(
         grid[kind], f"{kind} of the grid", {"name": (str, int), "values": dict}, ("name", "values")
     )

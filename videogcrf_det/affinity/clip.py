@@ -1,4 +1,4 @@
-"""What an affinity is shown of: a clip of a video, and a point in it.
+"""The clip of a video, and a point in it, that an affinity is shown of.
 
 Letters: V frames of a clip, H x W pixels of a frame.
 """
@@ -162,7 +162,7 @@ def check_point(clip: Clip, point: Point) -> None:
 
 
 def reference_name(clip: Clip) -> str:
-    """What sentences call the reference frame."""
+    """The name of the reference frame in sentences."""
     return f"frame {clip.numbers[clip.reference]} of {clip.name!r}"
 
 

@@ -1,4 +1,4 @@
-"""What one cell of a feature map is coupled to, and what the field makes of the features.
+"""The couplings of one cell of a feature map, and the features that the field makes.
 
 Letters: V frames of a clip, h x w cells of a feature map, with padding.
 """

@@ -43,7 +43,7 @@ class HeatRow(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """What is drawn."""
+    """The parts of a drawing."""
 
     title: str
     subtitle: str
@@ -113,7 +113,7 @@ def draw_grid(grid: Grid) -> Figure:
 
 
 def _place_names(grid: Grid, width: float) -> list[tuple[float, float]]:
-    """Where names of a legend are, in inches from the left and from its top."""
+    """The places of a legend's names, in inches from the left and from its top."""
     pitch = 0.4 + LETTER * max((len(name) for name, _ in grid.legend), default=0)
     columns = max(1, int((width - MARGIN) / pitch))
     return [(MARGIN + i % columns * pitch, i // columns * ROW) for i in range(len(grid.legend))]

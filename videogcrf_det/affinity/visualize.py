@@ -120,7 +120,7 @@ def visualize_affinity(
 def feature_affinity(
     cfg: CfgNode, clip: Clip, point: Point | None, *, feature: str | None = None
 ) -> tuple[Grid, str]:
-    """What a point of a detector's features is coupled to; see visualize_affinity.
+    """The couplings of a point of a detector's features; see visualize_affinity.
 
     Args:
         point: by default the one deepest inside the reference frame's largest instance, annotated
@@ -183,7 +183,7 @@ def _load_detector(cfg: CfgNode) -> ClipRCNN:
 def describe(
     model: ClipRCNN, clip: Clip, inputs: list[Frame], point: Point, feature: str
 ) -> tuple[Grid, str]:
-    """What to draw, and the table of shares; see visualize_affinity.
+    """The drawing, and the table of shares; see visualize_affinity.
 
     Args:
         model: in evaluation mode.
@@ -229,7 +229,7 @@ def describe(
 
 
 def footer(positions: int, region: str, whole: str = "frame") -> str:
-    """What the colours of couplings and, unless ``region`` is empty, the corners of maps say."""
+    """A legend of the colours of couplings and, unless ``region`` is empty, of maps' corners."""
     shares = FOOTER_SHARES.format(region) if region else ""
     return FOOTER.format(positions, whole) + shares
 
@@ -298,7 +298,7 @@ def largest(maps: Sequence[Map | None]) -> float:
 
 
 def _share(values: Map | None, mask: Mask | None) -> float | None:
-    """How much of the absolute values lies on a mask, from 0 to 1."""
+    """The share of the absolute values that lies on a mask, from 0 to 1."""
     if values is None or mask is None:
         return None
     return float(np.abs(values[mask]).sum() / np.abs(values).sum())

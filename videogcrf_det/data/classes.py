@@ -46,7 +46,7 @@ def head_of(cfg: CfgNode) -> str:
 
 
 def number_of_classes(cfg: CfgNode) -> int:
-    """How many classes a config's detector tells apart."""
+    """The number of classes that a config's detector tells apart."""
     return int(attrgetter(head_of(cfg))(cfg).NUM_CLASSES)
 
 

@@ -21,7 +21,7 @@ from videogcrf_det.errors import InputError
 
 logger = logging.getLogger("detectron2.data")  # so that log.txt has it
 
-# kinds of copies that tools/degrade_dataset.py makes
+# kinds of copies that videogcrf degrade-dataset makes
 COPIES = ("degraded", "low_rate", "lost_packets", "wet_lens")
 
 KEPT = ("iscrowd", "bbox", "category_id", "segmentation", "track_id")  # of an annotation
@@ -174,7 +174,7 @@ def _builtin() -> Iterator[tuple[str, str, str]]:
         yield f"degraded_davis_person_{split}", "DAVIS_degraded", "person"
         yield f"mini_davis_person_{split}", "mini_davis", "person"
         yield f"mini_davis_degraded_person_{split}", "mini_davis_degraded", "person"
-    for every in (5, 10):  # labels of one frame in so many
+    for every in (5, 10):  # labels of every N-th frame
         yield f"davis_2016_objects_train_every_{every}", "DAVIS", "object"
     for split in ["train", "val", "val_30"]:  # the first 30 frames of each sequence
         yield f"davis_2016_objects_{split}", "DAVIS", "object"

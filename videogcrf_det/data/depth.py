@@ -2,7 +2,7 @@
 
 A depth map (H, W) float32 has metres; 0 is a pixel whose depth is missing. Read are
 
-* ``.png`` of 16 bits, with so many metres a grey level, 0 missing (NYU, ScanNet, KITTI);
+* ``.png`` of 16 bits, in a given unit of metres, 0 missing (NYU, ScanNet, KITTI);
 * ``.npy``, (H, W) metres;
 * ``.exr``, metres, where OpenCV was built with OpenEXR;
 * ``.dpt``, metres, of MPI-Sintel.

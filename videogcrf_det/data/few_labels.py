@@ -16,7 +16,7 @@ KEY, LIST = "annotated", "annotated_frames"
 
 
 def is_annotated(record: Content) -> bool:
-    """Whether an image, a frame's dataset dict, or a frame as it is read, is no mere context."""
+    """True if an image, a frame's dataset dict, or a frame as read, has annotations of its own."""
     return bool(record.get(KEY, True))
 
 

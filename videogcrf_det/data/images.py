@@ -117,7 +117,7 @@ def check_whole(path: Path) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What Pillow says of a file, without its path."""
+    """A message of Pillow about a file, without its path."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):

@@ -40,7 +40,7 @@ def named_if_unreadable(record: Record) -> Iterator[None]:
 
 
 def _broken(record: Record) -> str:
-    """Which of the files of a frame cannot be read."""
+    """The file of a frame that cannot be read."""
     frame = f"frame {record['file_name']}"
     if "sem_seg_file_name" not in record:
         return frame
@@ -78,7 +78,7 @@ class FrameMapper(DatasetMapper):
             ) from None
 
     def _map(self, record: Record) -> Record:
-        """What the stock mapper does, but that images are read by read_image."""
+        """As the stock mapper, but that images are read by read_image."""
         labels = record.pop("sem_seg_file_name", None)
         with named_if_unreadable({**record, **({"sem_seg_file_name": labels} if labels else {})}):
             image = read_image(record["file_name"], self.image_format)
@@ -190,7 +190,7 @@ class _DrawOnce:
         if self.transforms is None:
             self.transforms = self.augmentations(aug_input)
             for transform in self.transforms.transforms:
-                # RandomSaturation's, for one, would blend the first frame into all others
+                # RandomSaturation's, for example, would blend the first frame into all others
                 if isinstance(transform, T.BlendTransform) and np.ndim(transform.src_image) > 1:
                     raise InputError(
                         "an augmentation blends a frame with a picture made from it, which the "

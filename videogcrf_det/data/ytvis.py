@@ -12,7 +12,7 @@ from videogcrf_det.errors import InputError
 
 
 def is_ytvis(content: Any) -> bool:
-    """Whether a parsed file is in the format of YouTube-VIS."""
+    """True if a parsed file is in the format of YouTube-VIS."""
     videos = content.get("videos") if isinstance(content, dict) else None
     return (
         isinstance(videos, list)
@@ -64,7 +64,7 @@ def ytvis_as_coco(content: Content, json_file: str) -> Content:
 
 
 def _folder(name: Any) -> str | None:
-    """What YouTube-VIS calls a video: the folder of its frames."""
+    """The name of a video in YouTube-VIS: the folder of its frames."""
     parts = name.split("/") if isinstance(name, str) else []
     return parts[-2] if len(parts) > 1 else None
 

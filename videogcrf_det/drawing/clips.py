@@ -1,4 +1,4 @@
-"""What training sees: clips as the mapper hands them over."""
+"""The clips of a training, drawn: clips as the mapper hands them over."""
 
 import math
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw_clip(clip: dict[str, Any], image_format: str) -> Picture:
     Args:
         clip: what ClipDatasetMapper returns: a dict with ``frames``, each with an ``image``
             (3, H, W) tensor and AnnotatedInstances with ``gt_boxes`` and ``gt_masks``.
-        image_format: ``cfg.INPUT.FORMAT``, "BGR" for one.
+        image_format: ``cfg.INPUT.FORMAT``, such as "BGR".
     """
     panels = []
     for frame in clip["frames"]:

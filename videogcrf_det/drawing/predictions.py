@@ -51,7 +51,7 @@ class DetectedVideo(NamedTuple):
 
 
 class VideoFiles(NamedTuple):
-    """What was drawn of one video."""
+    """The drawings of one video."""
 
     name: str
     video: Path

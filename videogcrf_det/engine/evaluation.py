@@ -47,7 +47,7 @@ def evaluate(
     if comm.is_main_process():
         logger.info(f"Results for {os.path.basename(folder)}:")
         print_csv_format(results)
-        cost.write(os.path.join(folder, "cost.json"))
+        cost.write(folder)
         if hasattr(evaluator, "write"):
             evaluator.write(results)
     return results

@@ -15,7 +15,7 @@ AMP_PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def has_own_optimizer(cfg: CfgNode) -> bool:
-    """Whether ``build_optimizer`` makes what SOLVER asks for, and not detectron2.
+    """True if SOLVER asks for what ``build_optimizer`` makes, and detectron2 does not.
 
     Raises:
         InputError: there is no such SOLVER.OPTIMIZER.
@@ -59,7 +59,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def amp_precision(cfg: CfgNode) -> torch.dtype | None:
-    """What SOLVER.AMP computes in; None: it is switched off.
+    """The precision of SOLVER.AMP; None: it is switched off.
 
     Raises:
         InputError: there is no such precision on MODEL.DEVICE.

@@ -16,7 +16,7 @@ from videogcrf_det.modeling.video_model import with_fields
 
 
 def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:
-    """Train and evaluate, or evaluate alone; what each process of tools/train_net.py does.
+    """Train and evaluate, or evaluate alone; the work of each process of videogcrf train.
 
     Returns:
         results by task and metric, as detectron2's: ``{"segm": {"AP": ..., "AP50": ...}, ...}``,

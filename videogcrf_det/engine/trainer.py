@@ -98,7 +98,7 @@ class VideoTrainer(DefaultTrainer):
     # detectron2 0.6 leaves the optimizer out of these two
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint has beside the weights."""
+        """The part of a checkpoint beside the weights."""
         return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
-        """What reads and augments a clip in training."""
+        """The mapper that reads and augments a clip in training."""
         return ClipDatasetMapper(cfg, is_train=True)
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -173,7 +173,7 @@ class VideoTrainer(DefaultTrainer):
         """Raise InputError unless MODEL.WEIGHTS has all of a detector that is not trained."""
         weights, missing = self.cfg.MODEL.WEIGHTS, self.checkpointer.missing
         if missing or not weights:
-            lacks = f"has no {missing[0]}, for one of {len(missing)}" if weights else "is empty"
+            lacks = f"lacks {len(missing)} tensors, such as {missing[0]}" if weights else "is empty"
             raise InputError(
                 "MODEL.VIDEO_GCRF.FREEZE_DETECTOR keeps the detector as it is, but MODEL.WEIGHTS "
                 f"{weights!r} {lacks}: name a trained detector there"
@@ -222,7 +222,7 @@ class VideoTrainer(DefaultTrainer):
 
     @classmethod
     def build_test_mapper(cls, cfg: CfgNode) -> VideoDatasetMapper:
-        """What reads videos in evaluation."""
+        """The mapper that reads videos in evaluation."""
         return VideoDatasetMapper(cfg, is_train=False)
 
     @classmethod

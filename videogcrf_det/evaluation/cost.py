@@ -1,4 +1,4 @@
-"""What an evaluation took: time, memory, parameters, and steps of the solver."""
+"""The cost of an evaluation: time, memory, parameters, and steps of the solver."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ MEBI = 2**20
 
 @dataclass
 class Cost:
-    """What the inference of videos has taken so far in this process."""
+    """The cost of the inference of videos so far in this process."""
 
     parameters: int
     device: torch.device

@@ -11,7 +11,7 @@ from videogcrf_det.tracking import MaskTracker, identify
 def with_identities(
     video: Mapping[str, Any], outputs: Iterable[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """What a model gives for the frames of a video, on the CPU and with a field ``track_ids``.
+    """The outputs of a model for the frames of a video, on the CPU and with a field ``track_ids``.
 
     They are those of VideoPredictor: see MaskTracker. A model's own are kept. Instances without
     masks, and those of still images, which belong to no video, get none. Frames are read one by

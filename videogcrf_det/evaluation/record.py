@@ -21,7 +21,7 @@ Metrics = dict[str, Any]  # numbers, None where undefined, below one key or seve
 
 @dataclass
 class Evaluation:
-    """What was measured on a data set. A metric that is undefined, given as nan, becomes None.
+    """The measurements of a data set. A metric that is undefined, given as nan, becomes None.
 
     Attributes:
         dataset: its name.
@@ -45,7 +45,7 @@ class Evaluation:
 
 
 def evaluation_file(output_dir: str | os.PathLike[str], dataset: str) -> Path:
-    """Where the evaluation of a model on a data set is, given the model's OUTPUT_DIR."""
+    """The path of the evaluation of a model on a data set, given the model's OUTPUT_DIR."""
     return Path(output_dir, "inference", dataset, FILE)
 
 

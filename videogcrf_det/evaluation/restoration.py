@@ -1,5 +1,5 @@
-"""What a trained random field does to features: how much of spoilt frames it gives back, how far it
-changes clear ones, and how strongly its couplings act.
+"""The effect of a trained random field on features: how much of spoilt frames it restores, how far
+it changes clear ones, and how strongly its couplings act.
 
 Two questions in numbers, whichever couplings a field has: does it bring a spoilt frame nearer to
 what the backbone would have made of the clear one, and has training left it anything to do that
@@ -32,7 +32,7 @@ HEADERS = (
 
 
 class Restoration(NamedTuple):
-    """What the field at one level does, as means over clips.
+    """The effect of the field at one level, as means over clips.
 
     Errors are squared, in units of the variance of the clear features.
     """

@@ -98,7 +98,7 @@ def read_list(path: str | Path) -> list[Any]:
 def what_is_wrong(
     result: Any, records: Mapping[Any, dict[str, Any]], categories: Container[int]
 ) -> str:
-    """How a result does not fit, as the end of a sentence; empty if it does."""
+    """The reason why a result does not fit, as the end of a sentence; empty if it does."""
     if not isinstance(result, dict):
         return f"is {result!r:.40}, not a COCO result"
     for field in FIELDS:

@@ -98,7 +98,7 @@ def pair_stability(
     found_after: NDArray[np.bool_],
     flow: Flow,
 ) -> Stability:
-    """How well the masks of two successive frames agree.
+    """The agreement of the masks of two successive frames.
 
     The masks of the earlier frame are warped to the later one. For each instance that is annotated
     in both, the IoU of its two annotated masks is what can be reached; that of the two masks that

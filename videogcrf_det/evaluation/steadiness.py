@@ -1,4 +1,4 @@
-"""How steady detections of a video are, for footage without annotations.
+"""The steadiness of a video's detections, for footage without annotations.
 
 Three metrics of the tracks of one video, to compare detectors by (docs/evaluation.md says how to
 read them):

@@ -24,7 +24,7 @@ MATCH_IOU = 0.5  # of a detection and an instance, for IDF1, MOTA and switches
 
 
 def has_trackeval() -> bool:
-    """Whether TrackEval is installed."""
+    """True if TrackEval is installed."""
     return importlib.util.find_spec("trackeval") is not None
 
 
@@ -105,7 +105,7 @@ def _seen(tracks: Sequence[Track], position: int) -> list[int]:
 
 
 def _on_regions(masks: list[RLE], regions: list[RLE]) -> NDArray[np.bool_]:
-    """Which masks lie on do-not-care regions by more than half."""
+    """A flag for each of the masks that lie on do-not-care regions by more than half."""
     if not masks or not regions:
         return np.zeros(len(masks), bool)
     # with a crowd, this is the share of the detection that lies on it

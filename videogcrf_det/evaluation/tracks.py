@@ -138,7 +138,7 @@ def instances_by_identity(
 
 
 def has_identities(truth: COCO, videos: Iterable[VideoFrames]) -> bool:
-    """Whether all annotated instances of the videos have a mask and a ``track_id``, if any are."""
+    """True if all annotated instances of the videos have a mask and a ``track_id``, if any are."""
     instances = [
         annotation
         for video in videos

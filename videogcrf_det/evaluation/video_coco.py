@@ -229,7 +229,7 @@ class VideoCOCOEvaluator(COCOEvaluator):
         return results
 
     def _content(self, results: Metrics, videos: list[_Video], tracks: TrackMetrics) -> Evaluation:
-        """What evaluation.json holds."""
+        """The content of evaluation.json."""
         tasks = sorted(self._tasks or results)
         sequences = {}
         for name, group in _sequences(videos).items():

@@ -1,4 +1,4 @@
-"""What is traced: a frame and the state of the chain in, results and the next state out.
+"""The traced graph: a frame and the state of the chain in, results and the next state out.
 
 Letters: H x W a frame, h x w the image that the detector sees of it, N detections, M x M a mask.
 """
@@ -94,7 +94,7 @@ class Graph(nn.Module):
         self.model = model
 
     def inputs(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """What it is run on, one after the other, for the images (h, w, 3) of a video."""
+        """Its inputs, one after the other, for the images (h, w, 3) of a video."""
         return list(images)
 
     def forward(self, image: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -103,11 +103,11 @@ class Graph(nn.Module):
         return {**made, **{NEXT + key: maps for key, maps in self.model.backbone.state.items()}}
 
     def make(self, record: dict[str, Any]) -> dict[str, Tensor]:
-        """What comes out beside the state."""
+        """The outputs beside the state."""
         raise NotImplementedError
 
     def compare(self, made: Sequence[Values]) -> str:
-        """How near the outputs for all frames are to Python's.
+        """The distance of the outputs for all frames from Python's.
 
         Raises:
             GraphError: they are not the same.
@@ -188,7 +188,7 @@ def in_frame(found: Instances, height: int, width: int) -> Instances:
 
 
 def named_outputs(found: Instances) -> dict[str, Tensor]:
-    """What a graph gives of detections."""
+    """The detections in a graph's outputs."""
     fields = found.get_fields()
     return {
         name: getattr(fields[key], "tensor", fields[key])

@@ -1,4 +1,4 @@
-"""What is traced of a detector with random fields of its own: a window of V frames, all at once.
+"""The traced graph of a detector with random fields of its own: a window of V frames, all at once.
 
 Letters: those of graph.py.
 """
@@ -51,7 +51,7 @@ class WindowGraph(Graph):
         return coupled_features(self.model, images)
 
     def of_window(self, images: Sequence[ImageList]) -> dict[str, Tensor]:
-        """What comes out."""
+        """The names of the outputs."""
         raise NotImplementedError
 
 

@@ -14,7 +14,7 @@ class IndefiniteError(InputError, ArithmeticError):
 
 
 class CGResult(NamedTuple):
-    """What conjugate gradients found; the last three have one entry per system and column."""
+    """A solution by conjugate gradients; the last three have one entry per system and column."""
 
     solution: Tensor  # x, of the shape of the right-hand side
     num_iters: Tensor  # (B, C) int64: steps that each column took
@@ -25,8 +25,8 @@ class CGResult(NamedTuple):
 # Steps between two looks at whether all columns are done: a look waits for a GPU, and steps of a
 # column that is done change nothing.
 LOOK_EVERY = 8
-# The residual that is updated from step to step parts from the true one by rounding. Above so many
-# tolerances in truth, a column has not converged.
+# The residual that is updated from step to step drifts from the true one by rounding. A
+# column whose true residual is above this multiple of the tolerance has not converged.
 SLACK = 10
 
 
@@ -116,7 +116,7 @@ def conjugate_gradient(
 
 
 def _done(active: Tensor, least: Tensor) -> bool:
-    """Whether no column is active; raises IndefiniteError if a curvature was not above 0."""
+    """True if no column is active; raises IndefiniteError if a curvature was not above 0."""
     going, wrong = torch.stack([active.any(), ~(least > 0).all()]).tolist()
     if wrong:
         raise IndefiniteError(

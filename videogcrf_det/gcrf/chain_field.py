@@ -15,7 +15,7 @@ from videogcrf_det.gcrf.embedding import (
 
 
 class Described(NamedTuple):
-    """What the features of M frames say of themselves, cell by cell."""
+    """Embeddings and confidences of M frames, cell by cell."""
 
     embedding: Tensor  # t (M, D, H, W), not negative, of norm 1 at every cell
     confidence: Tensor  # c (M, 1, H, W), above 0
@@ -51,7 +51,7 @@ class Refinement(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, confidence: Tensor) -> Tensor:
-        """What is to be added to features (M, C, H, W) with confidences (M, 1, H, W)."""
+        """The change of features (M, C, H, W) with confidences (M, 1, H, W)."""
         variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
         deviation = (variance + 1e-5).sqrt()
         change: Tensor = self.layers((features - mean) / deviation)
@@ -113,7 +113,7 @@ class ChainField(nn.Module):
 
 
 def described(maps: Tensor) -> Described:
-    """What maps (M, D + 1, H, W) say: D of the embedding, and one of the confidence."""
+    """The description in maps (M, D + 1, H, W): D of the embedding, one of the confidence."""
     return Described(unit_embedding(maps[:, :-1]), log_confidence(maps[:, -1:]).exp())
 
 

@@ -14,7 +14,7 @@ from videogcrf_det.gcrf.inference import Inference, infer
 
 
 class _Kept:
-    """What a torch.autograd.Function needs of its context."""
+    """The part of its context that a torch.autograd.Function needs."""
 
     def __init__(self, needs_input_grad: list[bool]) -> None:
         self.needs_input_grad = needs_input_grad

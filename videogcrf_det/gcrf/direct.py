@@ -23,9 +23,9 @@ from videogcrf_det.gcrf.cg import IndefiniteError
 from videogcrf_det.gcrf.operator import SpatioTemporalOperator
 from videogcrf_det.gcrf.precision import widest
 
-# solver="auto" takes conjugate gradients to need so many iterations ...
+# solver="auto" expects conjugate gradients to need this number of iterations ...
 CG_ITERS = 10
-# ... and a pass over the embeddings with up to so many columns to take the time of so many.
+# ... and a pass over the embeddings to take the same time for any number of columns up to this.
 MEMORY_BOUND_COLUMNS = 12
 
 
@@ -91,7 +91,7 @@ def _root_of(values_of_w: tuple[tuple[float, ...], ...], eps: float) -> Root:
 
 
 def is_cheaper(operator: SpatioTemporalOperator, root: Root, columns: int) -> bool:
-    """Whether a direct solve takes less time than CG_ITERS iterations of conjugate gradients.
+    """True if a direct solve takes less time than CG_ITERS iterations of conjugate gradients.
 
     Both in multiply-adds of one clip, from V, N, Ds, Dt, C and r. A pass over the embeddings with
     few columns waits for memory: it counts as one with MEMORY_BOUND_COLUMNS.
@@ -162,7 +162,7 @@ def _factorise_once(operator: SpatioTemporalOperator, root: Root) -> tuple[Facto
 def eliminate(
     own: Tensor, across: Tensor, others: Tensor, lam: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What each frame brings to the small system, whatever other frames it is solved with.
+    """The part of each frame in the small system, whatever other frames it is solved with.
 
     Args:
         own, across, others: what ``grams`` of the operator gives; ``own`` gets lam added.
@@ -316,7 +316,7 @@ def _residual(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tenso
 
 
 def _rounding(operator: SpatioTemporalOperator, rhs: Tensor, x: Tensor) -> Tensor:
-    """What a change of x in its last digit makes of that residual (B,)."""
+    """The residual (B,) after a change of x in its last digit."""
     rhs, x = combined(rhs), combined(x)
     digit = x * random_signs(*x.shape[1:]).to(x) * (torch.finfo(x.dtype).eps / 2)
     return _relative(operator.matvec(digit.to(operator.spatial)), rhs)

@@ -1,4 +1,4 @@
-"""What couples a position with others: made from features, by convolutions."""
+"""Embeddings, which couple positions: made from features, by convolutions."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ LOG_CONFIDENCE = 4.0  # confidences are between its exponential and 1 over that
 
 
 class Embeddings(NamedTuple):
-    """What the features of M frames say about couplings; N unknowns a frame."""
+    """The embeddings of M frames, with N unknowns a frame."""
 
     spatial: Tensor | None  # A (M, Ds, N); None where switched off
     temporal: Tensor | None  # T (M, Dt, N), likewise
@@ -21,12 +21,12 @@ class Embeddings(NamedTuple):
     confidence: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Embeddings":
-        """Those that ``change`` makes of the parts that there are."""
+        """Embeddings of the parts that ``change`` returns."""
         return Embeddings(*(None if part is None else change(part) for part in self))
 
     @staticmethod
     def cat(of_frames: "Sequence[Embeddings]") -> "Embeddings":
-        """Those of frames, one after the other; all have the same parts."""
+        """Embeddings of several frames, one after the other; all have the same parts."""
         parts = zip(*of_frames, strict=True)
         return Embeddings(*(None if part[0] is None else torch.cat(part) for part in parts))
 

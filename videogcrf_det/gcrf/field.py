@@ -1,4 +1,4 @@
-"""What all random fields have in common: scalars, couplings of frames, and clips to infer on."""
+"""The base of all random fields: scalars, couplings of frames, and clips to infer on."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +90,7 @@ class RandomField(nn.Module):
         return temporal_coupling(num_frames, self.neighbourhood, self.self_coupling, decay)
 
     def embed(self, features: Tensor, valid: Tensor) -> Embeddings:
-        """What couples positions, from features (M, C, H, W) of frames.
+        """The embeddings that couple positions, from features (M, C, H, W) of frames.
 
         Embeddings are in float32, under autocast too: half precision is not enough. They are zero
         at padding, where ``valid`` (M, 1, H, W) is 0 and not 1: it is coupled to nothing.
@@ -98,7 +98,7 @@ class RandomField(nn.Module):
         raise NotImplementedError
 
     def infer(self, unary: Tensor, embeddings: Embeddings, lengths: Sequence[int]) -> Tensor:
-        """What unaries of clips become, (M, C, H, W), in float32. Values at padding are arbitrary.
+        """The solution for unaries of clips, (M, C, H, W), in float32; arbitrary at padding.
 
         Args:
             unary: (M, C, H, W), frames of clips that follow one another.
@@ -129,7 +129,7 @@ class RandomField(nn.Module):
     def infer_video(
         self, frames: Iterable[Item], length: int, step: int = 1
     ) -> Iterator[tuple[Item, Tensor]]:
-        """What unaries of a video of any length become, frame by frame: the means of ``infer``
+        """The solution for a video of any length, frame by frame: the means of ``infer``
         over the windows that a frame is in.
 
         Args:
@@ -149,7 +149,7 @@ class RandomField(nn.Module):
             yield frame, self.inferred(made, mean).view_as(frame[0])
 
     def share(self, unary: Tensor, embeddings: Embeddings) -> Any:
-        """What can be made of a frame once for all windows that it is in."""
+        """The part of a frame that serves all windows that it is in."""
         return at_least_float32(unary), embeddings
 
     def couple(self, window: Sequence[Any]) -> Sequence[Tensor]:
@@ -172,7 +172,7 @@ class RandomField(nn.Module):
         return [found[i : i + 1, :, :height, :width] for i, (height, width) in enumerate(sizes)]
 
     def inferred(self, shared: Any, mean: Tensor) -> Tensor:
-        """What the unary of a frame becomes, from what ``share`` made and that mean."""
+        """The solution for a frame, from what ``share`` made and that mean."""
         return mean
 
     def _alone(self, unary: Tensor, embeddings: Embeddings) -> Tensor:

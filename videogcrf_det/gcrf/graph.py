@@ -1,4 +1,4 @@
-"""Which frames of a clip are coupled, and how strongly: the matrix W of Eq. 2."""
+"""The couplings between the frames of a clip: the matrix W of Eq. 2."""
 
 from collections.abc import Sequence
 

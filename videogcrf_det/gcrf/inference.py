@@ -235,7 +235,7 @@ def _explained(operator: SpatioTemporalOperator, unary: Tensor) -> Iterator[None
 
 
 def _root(operator: SpatioTemporalOperator, columns: int, solver: str) -> Root | None:
-    """What the direct solver needs; None: conjugate gradients are to be used."""
+    """The factors of the direct solver; None: conjugate gradients are to be used."""
     if solver == "cg":
         return None
     root = coupling_root(operator.weights)

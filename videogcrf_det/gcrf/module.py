@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 class Terms(NamedTuple):
-    """What M frames bring to the system of every window that they are in."""
+    """The terms of M frames in the system of every window that they are in."""
 
     unary: Tensor  # (M, C, H, W), or (M, L, H, W) for labels
     embeddings: Embeddings
@@ -27,7 +27,7 @@ class Terms(NamedTuple):
 
     @staticmethod
     def cat(of_frames: "Sequence[Terms]") -> "Terms":
-        """Those of a window, from those of its frames."""
+        """The terms of a window, from those of its frames."""
         unaries, embeddings, sizes = zip(*of_frames, strict=True)
         known = [size for each in sizes if each is not None for size in each]
         return Terms(torch.cat(unaries), Embeddings.cat(embeddings), known or None)
@@ -129,7 +129,7 @@ class VideoGCRF(nn.Module):
         unary: Tensor | None = None,
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Terms:
-        """What frames bring along; arguments as for ``forward``."""
+        """The terms of frames; arguments as for ``forward``."""
         if unary is not None and self.field.num_labels is None:
             raise ValueError("layout 'shared' takes its features for unaries, no others")
         if unary is None and self.field.num_labels is not None:
@@ -143,7 +143,7 @@ class VideoGCRF(nn.Module):
         valid_sizes: Sequence[tuple[int, int]] | None = None,
         **options: Any,
     ) -> Embeddings:
-        """What couples positions, from features (M, C, H, W); ``options`` of the field's embed."""
+        """The embeddings, from features (M, C, H, W); ``options`` of the field's embed."""
         return self.field.embed(features, _valid_mask(features, valid_sizes), **options)
 
     def fuse(self, terms: Terms, inferred: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class SpatioTemporalOperator:
 
     def stack(self, columns: int) -> Tensor | None:
         """A on top of T (B, V, Ds + Dt, N), made at the first call; None where that does not pay
-        for products with so many columns."""
+        for products with that number of columns."""
         if self._stacked is None and (columns >= FEW_COLUMNS or self.spatial.device.type != "cpu"):
             self._stacked = torch.cat([self.spatial, self.temporal], dim=2)
         return self._stacked

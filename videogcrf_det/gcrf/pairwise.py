@@ -3,7 +3,7 @@
 Of all L x L pairs of labels that two positions could have, the coupling of the pair that they do
 have shall be the lowest, since couplings inhibit. A softmax cross-entropy over the negative
 couplings says so (Sec. 3). Chance is an accuracy of 1 / L^2, and answering always the same is right
-for the commonest pair.
+for the most frequent pair.
 
 Letters: S pairs, V frames of a clip, P positions, L labels, D embedding size.
 """

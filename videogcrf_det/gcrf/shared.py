@@ -32,7 +32,7 @@ from videogcrf_det.gcrf.precision import full_precision, widest
 
 
 class SharedFrame:
-    """What one frame brings to the systems of all windows that it is in.
+    """The part of one frame in the systems of all windows that it is in.
 
     Args:
         unary: b (1, 1, N, C).

@@ -111,7 +111,7 @@ class VideoGCRFBackbone(Backbone):
         features: dict[str, Tensor],
         image_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Terms:
-        """What frames bring to the system of a feature, from features of ``bottom_up``."""
+        """The terms of frames in the system of a feature, from features of ``bottom_up``."""
         return self.layer(name).terms(features[name], valid_sizes=self.cells(name, image_sizes))
 
     def layer(self, name: str) -> VideoGCRF:
@@ -135,12 +135,12 @@ class VideoGCRFBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """That of the wrapped backbone."""
+        """The wrapped backbone's."""
         return self.bottom_up.size_divisibility
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        """Those of the wrapped backbone."""
+        """The wrapped backbone's."""
         return getattr(self.bottom_up, "padding_constraints", {})  # detectron2 0.6 has none
 
 

@@ -25,7 +25,7 @@ class ClipRCNN(GeneralizedRCNN):
 
     With any other backbone than VideoGCRFBackbone it is the per-frame detector on the same clips:
     the baseline. An input without ``"frames"`` is a frame by itself, so what takes single images,
-    DefaultPredictor for one, works as usual.
+    DefaultPredictor for example, works as usual.
     """
 
     @configurable

@@ -60,7 +60,7 @@ def covered_area(boxes: Tensor, mask: Tensor) -> Tensor:
 
 
 def lies_on_regions(boxes: Boxes, regions: BitMasks) -> Tensor:
-    """Whether more than half of a box lies on regions, or it would be a detection of one.
+    """True if more than half of a box lies on regions, or it would be a detection of one.
 
     The latter, an IoU above 0.5 with the region's bounding box, follows from the former for regions
     that fill their boxes. The silhouette of a person covers half of its box or less.

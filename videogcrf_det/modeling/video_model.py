@@ -38,7 +38,7 @@ class VideoModel(nn.Module):
 
     @torch.no_grad()
     def detect_video(self, frames: Iterable[Frame]) -> Iterator[dict[str, Any]]:
-        """What the model gives for each frame of a video of any length, in order."""
+        """The model's output for each frame of a video of any length, in order."""
         outputs = self._outputs(frames)
         yield from outputs if self.window == 1 else average_detections(outputs, self.window)
 

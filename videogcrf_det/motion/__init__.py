@@ -1,1 +1,1 @@
-"""Where things were in the frame before: optical flow, and maps moved along it."""
+"""Motion from the frame before: optical flow, and maps moved along it."""

@@ -1,4 +1,4 @@
-"""Whether a camera moves: the optical flow at the border of its frames."""
+"""A test whether a camera moves: the optical flow at the border of its frames."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ MOVING = 0.002  # of the height, a frame: half a pixel at 240
 
 
 def border_motion(flow: FlowMap) -> float:
-    """How far the border of a frame moved: the length in pixels of its median flow.
+    """The motion of a frame's border: the length in pixels of its median flow.
 
     What is filmed is seldom at the border, and covers less than half of it.
 

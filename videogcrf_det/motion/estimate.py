@@ -63,7 +63,7 @@ class MotionEstimator:
 
 
 def consistent(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a way (H, W, 2) and the way back from its end lead home, to a tenth or a pixel."""
+    """A mask of the pixels whose way there (H, W, 2) and back leads home, to a tenth or a pixel."""
     rows, columns = np.indices(there.shape[:2], np.float32)
     x, y = columns + there[..., 0], rows + there[..., 1]
     returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

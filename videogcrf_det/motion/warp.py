@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Motion:
-    """Where the pixels of two successive frames are in the other one.
+    """The places of two successive frames' pixels in the other one.
 
     Attributes:
         backward: (1, 2, H, W), for each pixel of the later frame the way to where it was, x and y

@@ -1,4 +1,4 @@
-"""Where two models differ: a score for each frame, and the frames to look at."""
+"""Differences between two models: a score for each frame, and the frames to look at."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
 
 
 def frame_score(record: Record, results: Sequence[Mapping[str, Any]]) -> float:
-    """How well the detections of a frame agree with its annotations.
+    """The agreement of a frame's detections with its annotations.
 
     Detections are paired with annotated instances of their class, one to one, the pair of highest
     IoU first. The score is the sum of the IoUs of the pairs, divided by the number of instances or

@@ -114,7 +114,7 @@ def _has_values(table: Table) -> bool:
 
 
 def stability_pairs(runs: Runs) -> int | None:
-    """How many pairs the temporal stability is a mean over; None where it is not said."""
+    """The number of pairs that the temporal stability is a mean over; None where it is not said."""
     metrics = [_results(run).get(STABILITY) or {} for run in runs.values()]
     return next((f["pairs"] for f in metrics if f.get("pairs")), None)
 
@@ -178,7 +178,7 @@ def _rows(runs: Runs, values: Sequence[list[Metric]]) -> list[Row]:
 
 
 def _changes(rows: Sequence[Row]) -> list[Metric]:
-    """What the first row has more than the second."""
+    """The differences of the first row from the second."""
     if len(rows) < 2:
         return []
     pairs = zip(rows[0].values, rows[1].values, strict=True)

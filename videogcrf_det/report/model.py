@@ -1,4 +1,4 @@
-"""What a training or an evaluation left in its OUTPUT_DIR."""
+"""The files that a training or an evaluation left in its OUTPUT_DIR."""
 
 import json
 import os
@@ -42,7 +42,7 @@ class EvaluatedModel:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config's values by their full names, ``MODEL.MASK_ON`` for one."""
+        """The config's values by their full names, such as ``MODEL.MASK_ON``."""
         return dict(_flatten(_load_yaml(self.config)))
 
 

@@ -48,6 +48,6 @@ def signed(value: float | None) -> str:
 
 
 def direction(value: float | None, less_is_better: bool = False) -> str:
-    """Whether a difference is for the better, as the name of a style."""
+    """The name of the style of a difference, for the better or the worse."""
     rounded = 0 if value is None else round(value, 1) * (-1 if less_is_better else 1)
     return "better" if rounded > 0 else "worse" if rounded < 0 else ""

@@ -1,4 +1,4 @@
-"""Who is found when: the tracks of a video over time."""
+"""The tracks of a video over time."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """How a run keeps to an annotated instance."""
+    """The record of a run on an annotated instance."""
 
     name: str  # of the run
     kind: str  # its colour: one of metrics.KINDS
@@ -41,7 +41,7 @@ class Lane(NamedTuple):
 
     @property
     def note(self) -> list[tuple[Bar, str]]:
-        """What there is to see of each run, in words."""
+        """A description of each run, in words."""
         notes = []
         for bar in self.bars:
             gaps, switches = self._gaps(bar), len(bar.switches)
@@ -53,7 +53,7 @@ class Lane(NamedTuple):
         return notes
 
     def _gaps(self, bar: Bar) -> int:
-        """How often it is missed between two sightings where it is annotated."""
+        """The number of times that it is missed between two sightings where it is annotated."""
         shown = {f for span in self.annotated for f in range(span.start, span.start + span.length)}
         return sum(
             any(frame in shown for frame in range(before.start + before.length, after.start))

@@ -220,7 +220,7 @@ def _summary(runs: Runs, videos: Sequence[Record]) -> str:
 
 
 def _metrics(runs: Runs) -> dict[str, Any]:
-    """What the page shows of evaluations, trainings and configs."""
+    """The page's evaluations, trainings and configs."""
     return {
         "runs": runs,
         "legend": list(zip(runs, KINDS, strict=False)),
@@ -257,7 +257,7 @@ def _command(run: EvaluatedModel, output: str | Path, *flags: str) -> str:
 
 
 def _steps(runs: Runs, folder: Path) -> list[Step]:
-    """What to call for the same again, in other folders."""
+    """The commands that make the same again, in other folders."""
     root = os.environ.get("DETECTRON2_DATASETS")
     env = f"DETECTRON2_DATASETS={shlex.quote(root)} " if root else ""
     steps = []
@@ -274,7 +274,7 @@ def _steps(runs: Runs, folder: Path) -> list[Step]:
 
 
 def _versions(runs: Runs) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Who used versions of what, and the rows of a table of them."""
+    """The versions that each run used, and the rows of a table of them."""
     found = {name: run.evaluation.versions for name, run in runs.items()}
     found["This page"] = collect_versions()
     names = dict.fromkeys(name for versions in found.values() for name in versions)

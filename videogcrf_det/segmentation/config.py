@@ -34,7 +34,7 @@ def add_segmentation_config(cfg: CN) -> None:
     # Which there are. The first starts with MODEL.WEIGHTS, others with the weights of the one
     # before. Without "unary" where unaries are given: ["pairwise", "joint"].
     cfg.PHASES.NAMES = list(PHASES)
-    # What each sets in SOLVER. Files can add any other key of that, CLIP_GRADIENTS for one.
+    # What each sets in SOLVER. Files can add any other key of that, such as CLIP_GRADIENTS.
     cfg.PHASES.UNARY = _solver(2.5e-3, max_iter=20000, batch=8)
     cfg.PHASES.PAIRWISE = _solver(2.5e-4, max_iter=10000, batch=2)
     cfg.PHASES.JOINT = _solver(1e-4, max_iter=10000, batch=2)

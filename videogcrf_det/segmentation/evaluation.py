@@ -14,7 +14,7 @@ from videogcrf_det.segmentation.segmentor import VideoSegmentor
 
 
 def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str, float]:
-    """The accuracy of the pairwise objective on videos, in percent, and what is got for nothing.
+    """The accuracy of the pairwise objective on videos, in percent, and that of constant answers.
 
     Videos are cut into clips of the model's length; each clip that has pairs counts the same. The
     pairs of a video are drawn with a seed of its own.
@@ -26,7 +26,7 @@ def evaluate_pairwise(model: VideoSegmentor, videos: Iterable[Any]) -> dict[str,
     Returns:
         ``spatial_accuracy`` and ``temporal_accuracy``, as far as there are such couplings;
         ``spatial_commonest`` and ``temporal_commonest``, the accuracy of always answering with the
-        commonest pair of labels; ``chance``, that of answering with any.
+        most frequent pair of labels; ``chance``, that of answering with any.
     """
     found: dict[str, list[list[float]]] = {}  # of each clip its accuracy, then shares of pairs
     with torch.random.fork_rng():

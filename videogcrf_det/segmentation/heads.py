@@ -33,7 +33,7 @@ class SegmentationHead(nn.Module):
             in_channels: C.
             num_classes: L.
             conv_dim: channels of the 3x3 convolution.
-            norm: a normalisation of detectron2, "GN" for one.
+            norm: a normalisation of detectron2, such as "GN".
             pool_scales: the grids; (1, 2, 3, 6) is the pyramid pooling of PSPNet, () leaves it out.
         """
         super().__init__()

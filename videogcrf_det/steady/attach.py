@@ -33,7 +33,7 @@ class _ImagesReached(Exception):
 
 
 class Pictures:
-    """What a model's images (M, 3, H, W) show: pictures of that shape, BGR from 0 to 1."""
+    """Pictures from a model's images (M, 3, H, W): of that shape, BGR from 0 to 1."""
 
     def __init__(self, model: Any) -> None:
         if not hasattr(model, "pixel_mean") or not hasattr(model, "pixel_std"):
@@ -109,7 +109,7 @@ class SteadyBackbone(Backbone):
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
     def steps(self, images: Tensor) -> Iterator[tuple[Features, Descriptions, Motion | None]]:
-        """What FieldStream.push takes of images (M, 3, H, W), successive frames, for each."""
+        """The arguments of FieldStream.push for each of images (M, 3, H, W), successive frames."""
         features = self.backbone(images)
         pictures = self.pictures(images)
         described = self.fields.describe(features, pictures)
@@ -146,12 +146,12 @@ class SteadyBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """That of the backbone."""
+        """The backbone's."""
         return self.backbone.size_divisibility
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        """Those of the backbone."""
+        """The backbone's."""
         return getattr(self.backbone, "padding_constraints", {})  # detectron2 0.6 has none
 
 
@@ -208,7 +208,7 @@ def detach(model: nn.Module) -> nn.Module:
 def detect_video(
     model: nn.Module, frames: Iterable[Frame], batch: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """What a model with fields finds on the frames of one video, in order.
+    """The outputs of a model with fields for the frames of one video, in order.
 
     A frame's result comes ``latency`` frames after it was read, and as many are kept.
 

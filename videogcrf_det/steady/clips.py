@@ -149,7 +149,7 @@ def _clips_of(path: Path, resize: Callable[[Image], Image]) -> Iterator[list[byt
 
 
 def _drawn(clips: Iterator[list[bytes]], most: int, rng: np.random.Generator) -> list[list[bytes]]:
-    """At most so many of them, each as likely as any other, in their order."""
+    """A sample of them of at most that size, each as likely as any other, in their order."""
     kept: list[tuple[int, list[bytes]]] = []
     for number, clip in enumerate(clips):
         if len(kept) < most:

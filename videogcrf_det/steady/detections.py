@@ -26,7 +26,7 @@ class _Track:
 
     @property
     def last(self) -> Instances:
-        """Where it was seen last."""
+        """The place where it was seen last."""
         return next(found for found in reversed(self.seen) if found is not None)
 
     def mean(self) -> Instances:

@@ -40,7 +40,7 @@ class Detector:
 
     @property
     def default_output(self) -> Path:
-        """Where fields go unless it is said."""
+        """The path of fields by default."""
         return Path("." if self.cfg is None else self.cfg.OUTPUT_DIR, "fields.pth")
 
     @property
@@ -95,7 +95,7 @@ def load_detector(
 
 
 def _source(config_file: str, weights: str, opts: Sequence[str]) -> dict[str, Any]:
-    """What names a detector, with the paths of files made absolute."""
+    """The names of a detector's parts, with the paths of files made absolute."""
     here = [
         str(Path(name).resolve()) if Path(name).is_file() else name
         for name in (config_file, weights)

@@ -23,7 +23,7 @@ LOG_UNIT = -4.0
 
 
 class Fields(nn.Module):
-    """What a video's frames are trusted with, and what goes on from one to the next.
+    """A description of a video's frames: trust in each, and couplings to the next.
 
     Attributes:
         motion: along what links lead; see motion_from.

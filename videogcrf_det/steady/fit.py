@@ -44,7 +44,7 @@ REFINED_RATE = 0.1  # of the rate: a weight is one of thousands that a value is 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How fields are fitted.
+    """Options of a fit.
 
     Attributes:
         iterations, minutes: the budget, one of the two; the other is None.
@@ -75,13 +75,13 @@ class FitOptions:
 
 
 def held_out_rng(index: int) -> np.random.Generator:
-    """What spoils a held-out clip, always in the same way."""
+    """The spoiling of a held-out clip, always the same."""
     return np.random.default_rng([7, index])
 
 
 @dataclass
 class Restored:
-    """What fields make of held-out clips: errors of features in units of their variance.
+    """The quality of fields on held-out clips: errors of features in units of their variance.
 
     Attributes:
         spoilt: of spoilt frames, as they are seen; ``smoothed``: after the fields, given the whole
@@ -100,7 +100,7 @@ class Restored:
 
     @property
     def loss(self) -> float:
-        """What decides when to stop: the mean over levels, spoilt and clear frames alike."""
+        """The number that decides when to stop: mean over levels, of spoilt and clear frames."""
         kinds = (self.smoothed, self.past, self.clear, self.clear_past, self.throughout[1])
         return float(np.mean([value for kind in kinds for value in kind.values()]))
 
@@ -153,7 +153,7 @@ class Fitter:
 
     @property
     def checkpoint(self) -> Path:
-        """What ``resume`` reads."""
+        """The state that ``resume`` reads."""
         return self.folder / "fit.pth"
 
     def save(self) -> None:
@@ -229,7 +229,7 @@ class Fitter:
         return self.fields
 
     def restored(self) -> Restored:
-        """What the fields make of held-out clips, spoilt always in the same way."""
+        """Evaluate the fields on held-out clips, spoilt always in the same way."""
         with self._readers() as readers:
             return self._restored(readers)
 

@@ -1,4 +1,4 @@
-"""Footage and a detector in, a file of fields out; what tools/fit_video.py does."""
+"""Footage and a detector in, a file of fields out: videogcrf fit."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -17,7 +17,7 @@ MASKS = 8  # of a frame, the surest detections of the clear one
 
 
 def head_loss(model: nn.Module, clip: SpoiltClip, made: Mapping[str, Tensor]) -> Tensor:
-    """How far the heads' answers are from those that they give for the clear frames.
+    """The distance of the heads' answers from those that they give for the clear frames.
 
     The sum of four means: cross-entropies of objectness, of classes, and of mask pixels, each less
     that of the clear frame's answer with itself, and absolute errors of box deltas.

@@ -1,4 +1,4 @@
-"""What fields are fitted to: clips with spoilt frames in, features of the clear frames out."""
+"""The objective of a fit: clips with spoilt frames in, features of the clear frames out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ def valid_cells(maps: Tensor, size: tuple[int, int], padded: Sequence[int]) -> T
 
 
 def errors(clip: SpoiltClip, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is missing of the clear features, in units of their variance.
+    """The error against the clear features, in units of their variance.
 
     Args:
         made: features (V, C, h, w) by name; variances among them are left out.

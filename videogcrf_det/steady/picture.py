@@ -1,4 +1,4 @@
-"""What a picture says of its features, whatever the backbone: how far each place can be trusted."""
+"""Trust in features from the picture alone, place by place, whatever the backbone."""
 
 import math
 from collections.abc import Mapping

@@ -45,7 +45,7 @@ class ReadyMade(Fields):
 
     @classmethod
     def load(cls) -> "ReadyMade":
-        """Those that come with the package; tools/train_ready_made.py made them."""
+        """Load those that come with the package (videogcrf train-ready-made)."""
         with resources.as_file(resources.files(__package__) / WEIGHTS) as path:
             content = torch.load(path, map_location="cpu", weights_only=True)
         fields = cls(**content["options"])

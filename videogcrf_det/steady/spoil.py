@@ -56,7 +56,7 @@ def shake(image: Image, rng: Rng) -> Image:
 
 
 def compress(frames: Sequence[Image], rng: Rng) -> list[Image]:
-    """What a video encoder (MPEG-4 Part 2, or H.264 where FFmpeg has it) leaves at a low rate."""
+    """Frames encoded at a low rate (MPEG-4 Part 2, or H.264 where FFmpeg has it)."""
     height, width = frames[0].shape[:2]
     even = [frame[: height // 2 * 2, : width // 2 * 2] for frame in frames]
     file = io.BytesIO()

@@ -117,7 +117,7 @@ class FieldStream:
         return _Node(*state, described.confidence, described.embedding, described.unit)
 
     def _first_result(self) -> Features:
-        """That of the first frame that waits, given all that is there."""
+        """The result of the first frame that waits, given all that is there."""
         nodes = list(self._nodes)[-len(self._waiting) :]
         results = _solved(nodes[-1])
         for index in reversed(range(len(nodes) - 1)):
@@ -209,7 +209,7 @@ def steady_clip(
 
 
 def described_row(described: Descriptions, index: int) -> Descriptions:
-    """What is said of one of M frames."""
+    """The description of one of M frames."""
     place = slice(index, index + 1)
     return {
         name: Described(

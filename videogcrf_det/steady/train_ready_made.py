@@ -1,4 +1,4 @@
-"""Trains the fields that come with the package; what tools/train_ready_made.py does."""
+"""Trains the fields that come with the package; videogcrf train-ready-made."""
 
 import shlex
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ def at_most(frame: Image) -> Image:
 
 
 def moving_window(clips: Sequence[Sequence[Image]], rng: Rng) -> list[list[Image]]:
-    """What a camera would see that moves over the frames of clips, in one size, drawn at random."""
+    """The view of a camera that moves over the frames of clips, in one size, drawn at random."""
     height = int(rng.choice(HEIGHTS))
     size = (round(height * rng.choice(ASPECTS)), height)
     return [_through_window(frames, size, rng) for frames in clips]

@@ -42,7 +42,7 @@ class MaskTracker:
 
     Args:
         min_iou: masks that overlap less are of other instances.
-        memory: a track that was missed in so many frames in a row is still continued.
+        memory: frames in a row in which a track may be missed and still continues.
         flow: (previous, current) -> (h, w, 2), for each pixel of the current frame the way to
             where it was; by default DISFlow. It gets frames of at most LONGEST_SIDE pixels.
     """

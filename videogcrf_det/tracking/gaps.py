@@ -49,7 +49,7 @@ def fill_gaps(
     Args:
         predictions: frames (H, W, 3), BGR, with instances that have pred_boxes, pred_masks, scores
             and track_ids.
-        longest: frames of a gap; a prediction comes so many frames after its frame.
+        longest: frames of a gap; a prediction comes that many frames after its frame.
         flow: by default DISFlow.
 
     Yields:

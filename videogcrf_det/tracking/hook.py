@@ -1,4 +1,4 @@
-"""What a tracker has to be, so that VideoPredictor and the demo take their identities from it."""
+"""The interface of a tracker, so that VideoPredictor and the demo take their identities from it."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -183,7 +183,7 @@ def _decode(container: Any, stream: Any, rate: Fraction, end: Fraction) -> Itera
 
 
 class _Losses:
-    """Where parts of an MPEG-TS file were lost, as far as its packets tell.
+    """The places where parts of an MPEG-TS file were lost, as far as its packets tell.
 
     FFmpeg marks packets near which the counters of the stream jump. They also do where files were
     joined end to end, which nothing is lost by: there the clock starts again.

@@ -10,7 +10,7 @@ def add_depth_config(cfg: CN) -> None:
     add_videogcrf_config(cfg)
     # ---- data ------------------------------------------------------------------------------------
     # Your own videos, as "NAME=FOLDER" each, for names in DATASETS.TRAIN and DATASETS.TEST, in the
-    # layout of video_depth/layout.py. ["street=/data/street"], for one.
+    # layout of video_depth/layout.py. An example: ["street=/data/street"].
     cfg.DATASETS.DEPTH = []
 
     # ---- the network -----------------------------------------------------------------------------
@@ -18,7 +18,7 @@ def add_depth_config(cfg: CN) -> None:
     cfg.MODEL.DEPTH_HEAD = CN()
     # Features that the head reads. All are brought to the stride of the finest one and added up.
     cfg.MODEL.DEPTH_HEAD.IN_FEATURES = ["p2", "p3", "p4", "p5"]
-    # Channels of its 3x3 convolutions, and their normalisation: "GN", for one; "" for none.
+    # Channels of its 3x3 convolutions, and their normalisation: such as "GN"; "" for none.
     cfg.MODEL.DEPTH_HEAD.CONV_DIM = 64
     cfg.MODEL.DEPTH_HEAD.NORM = "GN"
     # Metres that an untrained head says everywhere. 3.0 in rooms, 15.0 on streets.

@@ -31,7 +31,7 @@ class DepthTrainer(VideoTrainer):
 
     @classmethod
     def build_train_mapper(cls, cfg: CfgNode) -> DepthClipMapper:
-        """What reads and augments a clip in training."""
+        """The mapper that reads and augments a clip in training."""
         return DepthClipMapper(cfg, is_train=True)
 
     @classmethod

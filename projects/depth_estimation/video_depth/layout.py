@@ -26,7 +26,7 @@ UNIT_FILE, UNIT_KEY = "depth.json", "metres_per_level"
 
 
 class VideoFolders(NamedTuple):
-    """Where the files of a video are."""
+    """The paths of a video's files."""
 
     name: str
     frames: Path

@@ -30,7 +30,7 @@ def prepared(
     greatest: float,
     median_scaling: bool,
 ) -> DepthMap:
-    """What was predicted (H, W), as metrics take it: brought into range, and before that, with
+    """A prediction (H, W), as metrics take it: brought into range, and before that, with
     ``median_scaling``, multiplied so that its median over known pixels is the true one (Zhou et
     al., "Unsupervised Learning of Depth and Ego-Motion from Video", CVPR 2017)."""
     if median_scaling and known.any():
@@ -94,7 +94,7 @@ def flow_warped_difference(
 
 
 def sparsification(error: Values, uncertainty: Values) -> dict[str, float]:
-    """Whether what is uncertain is what is wrong, over N pixels of a frame.
+    """The agreement of uncertainty and error, over N pixels of a frame.
 
     The sparsification curve (Ilg et al., "Uncertainty Estimates and Multi-Hypotheses Networks for
     Optical Flow", ECCV 2018) is the mean error of what is left when the most uncertain pixels are

@@ -80,18 +80,18 @@ class DepthBackbone(Backbone):
         return {**features, LOG_DEPTH: self.head.layers(features).float()}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Those of the features and of ``log_depth``."""
+        """Shapes of the features and of ``log_depth``."""
         shapes = self.fpn.output_shape()
         return {**shapes, LOG_DEPTH: ShapeSpec(channels=1, stride=shapes[self.finest].stride)}
 
     @property
     def size_divisibility(self) -> int:
-        """That of the FPN."""
+        """The FPN's."""
         return self.fpn.size_divisibility
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        """Those of the FPN."""
+        """The FPN's."""
         return getattr(self.fpn, "padding_constraints", {})
 
 
@@ -182,13 +182,13 @@ class VideoDepth(nn.Module):
 
     @property
     def has_unread_features(self) -> bool:
-        """Whether weights are trained that no loss depends on: embeddings that link nothing, or
+        """True if weights are trained that no loss depends on: embeddings that link nothing, or
         levels of the FPN that the head does not read."""
         return True
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:

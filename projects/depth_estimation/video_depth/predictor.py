@@ -14,7 +14,7 @@ from videogcrf_det.predictor import FramePredictor
 
 
 class Depth(NamedTuple):
-    """How far away everything on a frame is, and how sure that is."""
+    """The depth of everything on a frame, and its standard deviation."""
 
     metres: DepthMap  # (H, W)
     # (H, W), standard deviations of log depth: 0.1 is a tenth of the depth. None without a field.

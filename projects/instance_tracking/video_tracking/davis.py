@@ -35,7 +35,7 @@ def load_davis(root: FilePath, year: str, split: str, resolution: str) -> list[R
         year: "2016" or "2017".
         split: a list of sequences, ``ImageSets/<year>/<split>.txt``, or where DAVIS-2016 had it,
             ``ImageSets/<resolution>/<split>.txt``.
-        resolution: "480p" for one.
+        resolution: such as "480p".
 
     Raises:
         InputError: something is missing, or a mask does not fit its frame.

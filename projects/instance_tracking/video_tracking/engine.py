@@ -27,7 +27,7 @@ class TrackingTrainer(PhaseTrainer):
 
     @classmethod
     def build_train_mapper(cls, cfg: CfgNode) -> ObjectClipMapper:
-        """What reads and augments a clip in training."""
+        """The mapper that reads and augments a clip in training."""
         augmentations = segmentation_augmentations(cfg)
         return ObjectClipMapper(cfg, is_train=True, augmentations=augmentations)
 
@@ -40,7 +40,7 @@ class TrackingTrainer(PhaseTrainer):
 
     @classmethod
     def build_test_mapper(cls, cfg: CfgNode) -> ObjectVideoMapper:
-        """What reads videos in evaluation."""
+        """The mapper that reads videos in evaluation."""
         return ObjectVideoMapper(cfg, is_train=False)
 
     @classmethod

@@ -71,7 +71,7 @@ class PixelCounts(NamedTuple):
 
     @classmethod
     def of(cls, predicted: Mask, annotated: Mask, void: Mask | None = None) -> "PixelCounts":
-        """Those of a frame; void pixels do not count."""
+        """Counts of a frame; void pixels do not count."""
         counted = np.True_ if void is None else ~void
         pairs = [(~predicted, ~annotated), (predicted, annotated)]
         hit = [np.count_nonzero(a & b & counted) for a, b in pairs]
@@ -79,7 +79,7 @@ class PixelCounts(NamedTuple):
         return cls(np.array(hit), np.array(union))
 
     def plus(self, other: "PixelCounts") -> "PixelCounts":
-        """Those of both."""
+        """The counts of both."""
         return PixelCounts(self.hit + other.hit, self.union + other.union)
 
     def mean_iou(self) -> float:

@@ -37,7 +37,7 @@ def add_provider_config(cfg: CN) -> None:
     cfg.UNARIES.SCALES = [0.5, 1.5]
     # Go on with later frames, which are labelled where there is little doubt.
     cfg.UNARIES.ADAPT = CN({"ENABLED": False})
-    # After every so many frames, so many pairs of steps: one on that frame, one on the first.
+    # Frames between updates, and the pairs of steps of each: one on that frame, one on the first.
     cfg.UNARIES.ADAPT.PERIOD = 5
     cfg.UNARIES.ADAPT.ITERATIONS = 3
     # The learning rate of these steps. Lower: the network fits the first frame well enough by then.

@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.uint8]  # (height, width), object ids
 
 
 class Problems:
-    """What is wrong with a data set, collected so that all of it can be told at once."""
+    """The faults of a data set, collected so that all can be named at once."""
 
     def __init__(self) -> None:
         self._files: dict[str, list[str]] = {}
@@ -55,10 +55,10 @@ class Problems:
 
 @dataclass(frozen=True)
 class DavisFolder:
-    """Where the frames and masks are, and which object of a sequence is what.
+    """The frames and masks of a data set, and the classes of a sequence's objects.
 
-    ``one_person``: take the foreground of a mask of 0 and 255 for one person, in sequences that
-    must exist. ``all_objects``: take whatever is in a mask for one object.
+    ``one_person``: take the foreground of a mask of 0 and 255 as one person, in sequences that
+    must exist. ``all_objects``: take whatever is in a mask as one object.
     """
 
     root: Path
@@ -231,7 +231,7 @@ def image_header(
 
 
 def mask_values(image: Image.Image) -> Mask | None:
-    """What a mask holds at each pixel, ids or grey levels; None if it holds colours.
+    """The values of a mask's pixels, ids or grey levels; None if it holds colours.
 
     It is turned as its frame is; see read_image.
     """
@@ -245,7 +245,7 @@ def mask_values(image: Image.Image) -> Mask | None:
 
 
 def is_lossy(mask: Mask) -> bool:
-    """Whether a mask that is to be read as "0 or not" has more grey levels than such masks have:
+    """True if a mask that is to be read as "0 or not" has more grey levels than such masks have:
     what was saved as JPEG once is grey at edges, and nearly black around them."""
     return len(np.unique(mask)) > MOST_LEVELS
 

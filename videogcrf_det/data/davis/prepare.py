@@ -24,7 +24,7 @@ from videogcrf_det.progress import progress
 
 @dataclass(frozen=True)
 class Subset:
-    """What is taken of DAVIS, and what it is called."""
+    """A part of DAVIS, and its name."""
 
     title: str
     name: str  # of files, before _train and _val
@@ -34,7 +34,7 @@ class Subset:
     def file_name(
         self, split: str, first: int | None = None, every: int = 1, suffix: str = "json"
     ) -> str:
-        """What a file is called that has the first frames of videos, one in so many labelled."""
+        """The name of a file with the first frames of videos, every N-th of them labelled."""
         part = "" if first is None else f"_{first}"
         return f"{self.name}_{split}{part}{f'_every_{every}' if every > 1 else ''}.{suffix}"
 
@@ -53,7 +53,7 @@ def davis_sequences(split: str, subset: Subset = PERSONS) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was written, and which sequences were not."""
+    """The files that were written, and the sequences that were left out."""
 
     split: str
     output: Path
@@ -90,7 +90,7 @@ class Summary:
         return "\n".join(lines)
 
     def _differences(self) -> list[str]:
-        """How the file differs from the whole subset, if it does."""
+        """The difference of the file from the whole subset, if any."""
         expected, title = davis_sequences(self.split, self.subset), self.subset.title
         if self.frames_of == expected:
             return []
@@ -161,8 +161,8 @@ def prepare_davis_person(
         semantics: JSON {sequence: {object id: category}}; root/davis_semantics.json by default.
         ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
             sequences without one have no such region.
-        first: take so many frames of each sequence; None: all.
-        every: keep the labels of one frame in so many; the others are context (few_labels.py).
+        first: number of frames to take of each sequence; None: all.
+        every: keep the labels of every N-th frame; the others are context (few_labels.py).
         output: file to write; by default root/annotations/davis_person_<split>.json, or with
             ``all_objects`` davis_2016_objects_<split>.json, with the numbers above at the end.
 

@@ -31,7 +31,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to draw.
+    """The things to draw.
 
     Attributes:
         size: (height, width) of the frames.

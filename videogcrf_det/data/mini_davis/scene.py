@@ -1,4 +1,4 @@
-"""What there is in a drawn sequence: people, their company, other things and a background."""
+"""The content of a drawn sequence: people, their company, other things and a background."""
 
 import colorsys
 import math

@@ -1,4 +1,4 @@
-"""What the drawn data set shows: walking people, their company, and things in their way.
+"""The things in the drawn data set: walking people, their company, and things in their way.
 
 Coordinates are in pixels of the final image, x to the right and y down; time is in frames. A thing
 is a list of convex polygons, painted one over the other.
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 def hull(circles: Sequence[Circle], colour: Colour) -> Part:
-    """The convex hull of circles: a disc for one, a tapered limb for two, a trunk for more."""
+    """The convex hull of circles: one gives a disc, two a tapered limb, more a trunk."""
     points = [np.array([x, y]) + radius * _UNIT_CIRCLE for x, y, radius in circles]
     return Part(cv2.convexHull(np.concatenate(points).astype(np.float32))[:, 0], colour)
 
@@ -63,7 +63,7 @@ class Thing:
     label: int = 0
 
     def place(self, time: float) -> tuple[float, int]:
-        """Where the thing is, and whether it faces right (1) or left (-1)."""
+        """The place of the thing, and the side that it faces: right (1) or left (-1)."""
         if self.speed == 0:
             return self.x, 1
         left, right = self.lane
