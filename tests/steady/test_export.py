@@ -15,7 +15,7 @@ from detectron2.structures import Boxes
 
 from tests.conftest import CONFIG
 from tests.steady.conftest import ARCHITECTURES, TINY
-from tests.support.pictures import scene
+from tests.steady.test_fit import scene
 from videogcrf_det.demo_loop import changed_cfg
 from videogcrf_det.engine import build_cfg, load_video_model
 from videogcrf_det.errors import InputError
@@ -157,8 +157,7 @@ def test_window_of_a_detector_with_its_own_fields(window_cfg, frames, tmp_path):
         masks = paste_masks_in_image(own["masks"], Boxes(own["boxes"]), (60, 90))
         assert (masks != found.pred_masks).float().mean() <= 1e-3
         # without its neighbours a frame has other detections
-        scores, others = found.scores.tolist(), alone[number].scores.tolist()
-        assert scores != pytest.approx(others, rel=0, abs=1e-4)
+        assert found.scores.tolist() != pytest.approx(alone[number].scores.tolist(), abs=1e-4)
 
 
 def test_window_gives_features_where_heads_cannot_be_traced(
@@ -228,7 +227,7 @@ def test_bad_input(cfg_of, frames, tmp_path):
     check(cfg, "detector.pt", r"nothing is detected on the first 3 frames.*SCORE_THRESH_TEST")
     check(cfg, "detector.zip", r"must end with \.onnx, or with \.pt .*detector\.zip")
     check(cfg_of("RetinaNet", motion="dis"), "detector.pt", "fit them without --motion")
-    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "fit, or ready-made")
+    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "wrote, or ready-made")
     window = build_cfg(CONFIG)
     check(window, "detector.pt", "has only 3 frames, 4 are needed")
     check(changed_cfg(window, "MODEL.VIDEO_GCRF.PAIRWISE", "average"), "window.pt", "average, it")
