@@ -9,7 +9,6 @@ from PIL import Image
 from video_semseg.camvid_original import convert_camvid
 
 from tests.conftest import CONFIG
-from videogcrf_det.data import degrade
 from videogcrf_det.data.davis import prepare
 from videogcrf_det.data.davis.folder import (
     DavisFolder,
@@ -19,6 +18,7 @@ from videogcrf_det.data.davis.folder import (
     read_sequence,
 )
 from videogcrf_det.data.davis.resize import resize_davis
+from videogcrf_det.data.degrade import frames
 from videogcrf_det.data.images import header_size, read_image, read_label_map
 from videogcrf_det.data.mappers import FrameMapper
 from videogcrf_det.engine import build_cfg
@@ -279,9 +279,9 @@ def test_label_maps_of_another_kind_are_never_guessed(mode, picture, mask, tmp_p
 
 
 def test_what_is_degraded_is_turned(picture, monkeypatch, tmp_path):
-    monkeypatch.setattr(degrade, "degrade", lambda image, rng: image)
+    monkeypatch.setattr(frames, "degrade", lambda image, rng: image)
     source = turned(tmp_path / "a.png", picture)
-    degrade.degrade_file(source, tmp_path / "b.png", np.random.default_rng(0))
+    frames.degrade_file(source, tmp_path / "b.png", np.random.default_rng(0))
     assert np.array_equal(read_image(tmp_path / "b.png"), picture)
 
 

@@ -231,7 +231,7 @@ def test_an_interruption_keeps_what_was_there(tmp_path, monkeypatch):
     root = tmp_path / "root"
     make_mini_davis(root, **TINY)
     before = contents(root)
-    monkeypatch.setattr(mini_davis, "render", interrupt)
+    monkeypatch.setattr("videogcrf_det.data.mini_davis.make.render", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_mini_davis(root, **TINY, seed=1, overwrite=True)
     assert list(tmp_path.iterdir()) == [root]

@@ -45,7 +45,7 @@ OBJECTS = Subset("DAVIS-2016", "davis_2016_objects", "2016", "object")
 
 def davis_sequences(split: str, subset: Subset = PERSONS) -> dict[str, int]:
     """The sequences of a subset of DAVIS and their numbers of frames (docs/datasets.md)."""
-    listed = resources.files("videogcrf_det.data") / subset.file_name(split, suffix="txt")
+    listed = resources.files(__package__) / subset.file_name(split, suffix="txt")
     text = listed.read_text("utf-8")
     lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return {name: int(frames) for name, frames in lines}
