@@ -227,7 +227,7 @@ def test_bad_input(cfg_of, frames, tmp_path):
     check(cfg, "detector.pt", r"nothing is detected on the first 3 frames.*SCORE_THRESH_TEST")
     check(cfg, "detector.zip", r"must end with \.onnx, or with \.pt .*detector\.zip")
     check(cfg_of("RetinaNet", motion="dis"), "detector.pt", "fit them without --motion")
-    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "wrote, or ready-made")
+    check(changed_cfg(cfg, "MODEL.VIDEO_GCRF.FIELDS", ""), "detector.pt", "fit, or ready-made")
     window = build_cfg(CONFIG)
     check(window, "detector.pt", "has only 3 frames, 4 are needed")
     check(changed_cfg(window, "MODEL.VIDEO_GCRF.PAIRWISE", "average"), "window.pt", "average, it")
