@@ -210,7 +210,7 @@ def test_neighbourhoods_are_distances(make_cfg, distances, tmp_path):
 
 
 @pytest.mark.parametrize("word", ['"2"', "4", "6ms", "fc"])
-def test_neighbourhoods_of_before_are_named(word, tmp_path):
+def test_former_neighbourhoods_are_named(word, tmp_path):
     path = tmp_path / "old.yaml"
     path.write_text(
         f"_BASE_: {Path(CONFIG).absolute()}\nMODEL: {{VIDEO_GCRF: {{NEIGHBOURHOOD: {word}}}}}"
@@ -236,7 +236,10 @@ def test_neighbourhoods_of_before_are_named(word, tmp_path):
             ["MODEL.VIDEO_GCRF.NUM_CONVS", 0, "MODEL.VIDEO_GCRF.CONV_DIM", 8],
             "CONV_DIM 8 .* with .*NUM_CONVS 0",
         ),
-        (["MODEL.VIDEO_GCRF.LEARN_LAMBDA", True], "LEARN_LAMBDA is of before: leave it out"),
+        (
+            ["MODEL.VIDEO_GCRF.LEARN_LAMBDA", True],
+            "LEARN_LAMBDA is not valid any more: leave it out",
+        ),
     ],
 )
 def test_keys_that_another_makes_meaningless_are_refused(make_cfg, opts, sentence):

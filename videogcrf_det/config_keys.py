@@ -74,12 +74,12 @@ OF_ARCHITECTURE = {
         "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": "crops are taken as they are drawn",
     },
 }
-# keys of before, by what yacs says of them, and what to do
+# former keys and values, and what to do now
 NEIGHBOURHOOD = (
-    "it takes distances in frames now: [] for fc (all frames), [1] for 2, [1, 2] for 4 and "
+    "give distances in frames: [] for fc (all frames), [1] for 2, [1, 2] for 4 and "
     "[1, 2, 4] for 6ms"
 )
-OF_BEFORE = {
+FORMER = {
     "MODEL.VIDEO_GCRF.NEIGHBOURHOOD": NEIGHBOURHOOD,
     "MODEL.VIDEO_GCRF.LEARN_LAMBDA": "leave it out; VideoGCRF.build has the argument learn_lam",
     "MODEL.VIDEO_GCRF.LEARN_DISTANCE_DECAY": (
@@ -186,10 +186,10 @@ def _check_stock(cfg: CfgNode, stock: CfgNode, keys: Sequence[str], without: str
 
 def unreadable(reason: str) -> str:
     """A message of yacs about a config, with advice where it is about a former key."""
-    for key, advice in OF_BEFORE.items():
+    for key, advice in FORMER.items():
         if re.search(rf"{re.escape(key)}\b", reason):
             value = re.search(r"\(\[.*\] vs\. (.*)\) for config key", reason)
-            return f"{key}{f' {value[1]!r}' if value else ''} is of before: {advice}"
+            return f"{key}{f' {value[1]!r}' if value else ''} is not valid any more: {advice}"
     return reason
 
 
