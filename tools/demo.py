@@ -17,8 +17,6 @@ Ctrl-C stops early and keeps what there is. docs/demo.md has the rest.
 
 
 def main() -> None:
-    import videogcrf_det.demo
-    import videogcrf_det.segmentation.demo  # noqa: F401 - registers it, as the one before
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.demo_loop import DEMOS, add_demo_arguments, run_demo
     from videogcrf_det.steady.detector import add_detector_arguments, asked_cfg

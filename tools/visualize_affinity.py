@@ -25,7 +25,6 @@ def main() -> None:
     from videogcrf_det.affinity.visualize import AFFINITIES, visualize_affinity
     from videogcrf_det.data.own_data import add_data_arguments, data_options
     from videogcrf_det.engine import build_cfg
-    from videogcrf_det.segmentation import affinity  # noqa: F401 - registers it
 
     import_projects()
     parser = tool_parser(__doc__, EPILOG)

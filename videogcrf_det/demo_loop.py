@@ -37,7 +37,7 @@ Keeper = Callable[[int, Fraction, list[Any]], None]
 
 # functions of a config and, by name, of ``baseline`` and of options of their own, that give a Demo:
 # ``baseline`` is None, or weights of a per-frame model to compare with, "" for those of the config
-DEMOS = ByArchitecture()
+DEMOS = ByArchitecture("videogcrf_det.demo", "videogcrf_det.segmentation.demo")
 
 
 class Kept(NamedTuple):

@@ -1,6 +1,7 @@
 """Tools that do the same for several meta-architectures, each with options of its own."""
 
 import argparse
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,10 +25,20 @@ class ByArchitecture:
     """The functions of a tool, by the meta-architecture of the config that it is given.
 
     Projects register what is to be done with their own when they are imported.
+
+    Args:
+        modules: that register when they are imported, which they are once they are needed.
     """
 
-    def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
+        self._registered: dict[str, _Entry] = {}
+
+    @property
+    def _entries(self) -> dict[str, _Entry]:
+        for module in self._modules:
+            importlib.import_module(module)
+        return self._registered
 
     def register(self, architecture: str, options: Options) -> Callable[[Function], Function]:
         """Decorate the function for a meta-architecture, or for all DETECTORS.
@@ -39,7 +50,7 @@ class ByArchitecture:
         """
 
         def add(run: Function) -> Function:
-            self._entries[architecture] = _Entry(run, options)
+            self._registered[architecture] = _Entry(run, options)
             return run
 
         return add

@@ -70,7 +70,7 @@ FOOTER_SHARES = (
 )
 # functions of a config, a Clip, a point and, by name, options of their own, that give a Grid and a
 # table as text
-AFFINITIES = ByArchitecture()
+AFFINITIES = ByArchitecture("videogcrf_det.segmentation.affinity")
 Table = dict[str, list[float | None]]  # shares, V each, by the name of a row
 
 

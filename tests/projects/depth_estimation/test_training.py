@@ -128,7 +128,7 @@ def test_the_tools(start, single_frames, footage, own_root, tmp_path):
     assert (tmp_path / "run/inference/own/evaluation.json").is_file()
     words = ["--config-file", FRAMES, "--fields", fields, "--input", footage / "walk-000"]
     words += ["--output", tmp_path / "depth.mp4", "--depth", tmp_path / "maps"]
-    code, _, err = start(root / "demo.py", *words, "--compare-baseline", "--opts", *opts, **path)
+    code, _, err = start("tools/demo.py", *words, "--compare-baseline", "--opts", *opts, **path)
     assert code == 0, err
     assert len(list((tmp_path / "maps").iterdir())) == 10
     chain = [*fit[:3], *["--videos", footage], *opts, "MODEL.DEPTH_HEAD.CHAIN", "True"]

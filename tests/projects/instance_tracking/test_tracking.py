@@ -17,6 +17,7 @@ from tests.support.drawn import CONFIGS, TINY
 from videogcrf_det.data import load_clips
 from videogcrf_det.engine import build_cfg
 from videogcrf_det.errors import InputError
+from videogcrf_det.gcrf import Embeddings
 from videogcrf_det.segmentation import run_phases
 
 CONFIG = f"{CONFIGS}/quick_R_50_3f.yaml"
@@ -121,7 +122,7 @@ def test_temporal_couplings_recover_a_lost_frame(make_cfg, monkeypatch, kind):
         found = [torch.zeros(1, size, 2 * rows * columns) for size in sizes]
         # labels come first, positions within them
         found[kind == "temporal"][0, 0] = torch.cat([inside, 0.4 * inside])
-        return found
+        return Embeddings(*found)
 
     monkeypatch.setattr(model.crf, "embeddings", embeddings)
     unary = build_model(make_cfg("MODEL.PHASE", "unary"))
