@@ -12,8 +12,9 @@ from video_depth.datasets import register_own
 from video_depth.evaluation import VideoDepthEvaluator
 from video_depth.mappers import DepthClipMapper
 from video_depth.model import VideoDepth
+from videogcrf_det.config_keys import check_for_fields
 from videogcrf_det.data import load_clips
-from videogcrf_det.engine import VideoTrainer, load_video_model, verify
+from videogcrf_det.engine import VideoTrainer, load_model, load_video_model, verify
 from videogcrf_det.errors import InputError
 from videogcrf_det.modeling.video_model import VideoModel, check_options
 from videogcrf_det.motion.estimate import motion_from
@@ -93,10 +94,11 @@ def on_videos(cfg: CfgNode, model: nn.Module) -> Iterator[VideoModel]:
 
 def load_depth_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A VideoDepth with MODEL.WEIGHTS, or a VideoModel of it with MODEL.VIDEO_GCRF.FIELDS."""
-    model = load_video_model(cfg, resume)
-    if isinstance(model, VideoModel) and not cfg.MODEL.VIDEO_GCRF.FIELDS:
-        return model.model
-    return model
+    if cfg.MODEL.VIDEO_GCRF.FIELDS:
+        return load_video_model(cfg, resume)
+    if not cfg.MODEL.DEPTH_HEAD.CHAIN:
+        check_for_fields(cfg)
+    return load_model(cfg, resume)
 
 
 def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def test_labels_that_there_are_not_are_named(make_cfg):
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"], "no feature 'p3', only res4, res5"),
         (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2']"], "no feature 'p2', only res4, res5"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['res4', 'res5']"], r"'res5'\] is not one feature"),
-        (["MODEL.VIDEO_GCRF.LAMBDA", -1.0], r"in MODEL\.VIDEO_GCRF: LAMBDA must be above 0, got"),
+        (
             ["MODEL.VIDEO_GCRF.LAMBDA", -1.0],
             r"in MODEL\.VIDEO_GCRF: LAMBDA must be above 0, got -1",
         ),
