@@ -287,7 +287,10 @@ def test_labels_that_there_are_not_are_named(make_cfg):
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['p3']"], "no feature 'p3', only res4, res5"),
         (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2']"], "no feature 'p2', only res4, res5"),
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['res4', 'res5']"], r"'res5'\] is not one feature"),
-        (["MODEL.VIDEO_GCRF.LAMBDA", -1.0], r"in MODEL\.VIDEO_GCRF: lam must be above 0, got -1"),
+        (
+            ["MODEL.VIDEO_GCRF.LAMBDA", -1.0],
+            r"MODEL\.VIDEO_GCRF: LAMBDA must be above 0, got -1",
+        ),
         (["MODEL.VIDEO_GCRF.PAIRWISE", "average"], r"PAIRWISE 'average' is not for labels"),
         (["TEST.WINDOW_STEP", 4], r"TEST\.WINDOW_STEP must be from 1 to .*_FRAMES = 3, got 4"),
         (["TEST.SCALES", "[]"], r"TEST\.SCALES \[\] are not scales above 0"),
