@@ -238,7 +238,7 @@ def test_former_neighbourhoods_are_named(word, tmp_path):
         ),
         (
             ["MODEL.VIDEO_GCRF.LEARN_LAMBDA", True],
-            "LEARN_LAMBDA is not valid any more: leave it out",
+            "LEARN_LAMBDA is not valid any more: leave it",
         ),
     ],
 )

@@ -116,7 +116,10 @@ def test_bad_input_of_two_processes(start, small, mini_root, tmp_path, where):
         (["DATASETS.TRAIN", "('gone',)"], r"'gone' is not registered: use another, such as \w+"),
         (["MODEL.WEIGHTS", "gone.pth"], r"gone\.pth.*: check the path in MODEL\.WEIGHTS"),
         (["SOLVER.LR", "1"], r"Non-existent key: SOLVER\.LR"),
-        (INDEFINITE, r"not positive definite, .* with lam = 1e-06; .*MODEL\.VIDEO_GCRF\.LAMBDA"),
+        (
+            INDEFINITE,
+            r"MODEL\.VIDEO_GCRF: .*not positive definite, .* LAMBDA = 1e-06; .*larger LAMBDA",
+        ),
     ],
 )
 def test_bad_values(call, small, tmp_path, opts, sentence):

@@ -15,7 +15,7 @@ from videogcrf_det.gcrf import IndefiniteError
 # names of arguments in what videogcrf_det.gcrf says, with a value in quotes or without, and their
 # keys in MODEL.VIDEO_GCRF unless those are the same in capitals
 ARGUMENT = re.compile(
-    r"\b(lam|rtol|max_iters|self_coupling|solver(?==)|(?:spatial_|temporal_)?dim|block_size)\b"
+    r"\b(lam|rtol|max_iters|neighbourhood|self_coupling|distance_decay|solver(?==)|(?:spatial_|temporal_)?dim|block_size)\b"
     r'(?:="(\w+)")?'
 )
 KEYS = {"lam": "LAMBDA", "dim": "TEMPORAL_DIM"}

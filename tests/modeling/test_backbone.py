@@ -117,12 +117,12 @@ def test_unknown_feature_is_an_error(make_detector):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("NEIGHBOURHOOD", "[0]", r"neighbourhood takes distances.*\[0\]"),
-        ("SELF_COUPLING", "half", "unknown self_coupling 'half'"),
+        ("NEIGHBOURHOOD", "[0]", r"NEIGHBOURHOOD takes distances.*\[0\]"),
+        ("SELF_COUPLING", "half", "unknown SELF_COUPLING 'half'"),
         ("FUSION", "sum", "unknown fusion 'sum'"),
         ("SOLVER", "lu", "unknown solver 'lu'"),
-        ("LAMBDA", "0.0", "lam must be above 0"),
-        ("DISTANCE_DECAY", "-1.0", "distance_decay must be above 0"),
+        ("LAMBDA", "0.0", "LAMBDA must be above 0"),
+        ("DISTANCE_DECAY", "-1.0", "DISTANCE_DECAY must be above 0"),
         ("SPATIAL_DIM", "-1", "embedding sizes"),
         ("BACKBONE_NAME", "build_nothing", "build_nothing"),
     ],

@@ -22,8 +22,8 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
         results by task and metric, as detectron2's: ``{"segm": {"AP": ..., "AP50": ...}, ...}``,
         below the data set's name if there are several; empty except in the main process.
     """
-    check_classes(cfg)
     if eval_only:
+        check_classes(cfg)
         results = VideoTrainer.test(cfg, load_video_model(cfg, resume))
         verify(cfg, results)
         return results
@@ -33,6 +33,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
             "training, or add --eval-only"
         )
     check_takes_clips(cfg)
+    check_classes(cfg)
     check_for_fields(cfg)
     VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)

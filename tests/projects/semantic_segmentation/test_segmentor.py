@@ -289,7 +289,7 @@ def test_labels_that_there_are_not_are_named(make_cfg):
         (["MODEL.VIDEO_GCRF.IN_FEATURES", "['res4', 'res5']"], r"'res5'\] is not one feature"),
         (
             ["MODEL.VIDEO_GCRF.LAMBDA", -1.0],
-            r"in MODEL\.VIDEO_GCRF: LAMBDA must be above 0, got -1",
+            r"MODEL\.VIDEO_GCRF: LAMBDA must be above 0, got -1",
         ),
         (["MODEL.VIDEO_GCRF.PAIRWISE", "average"], r"PAIRWISE 'average' is not for labels"),
         (["TEST.WINDOW_STEP", 4], r"TEST\.WINDOW_STEP must be from 1 to .*_FRAMES = 3, got 4"),
