@@ -254,12 +254,17 @@ def test_keys_that_another_makes_meaningless_are_refused(make_cfg, opts, sentenc
         ("TEST.LATENCY", 2, "LATENCY 2 would change nothing without MODEL.VIDEO_GCRF.FIELDS"),
         ("MODEL.VIDEO_GCRF.STRENGTH", 0.5, "STRENGTH 0.5 .* without .*FIELDS: leave it at 1.0"),
         ("MODEL.VIDEO_GCRF.MOTION", "dis", "MOTION dis .* without .*FIELDS"),
-        ("TEST.FRAMES_PER_BATCH", 4, "FRAMES_PER_BATCH 4 .* without .*FIELDS"),
     ],
 )
 def test_keys_of_fields_are_refused_without(make_cfg, key, value, sentence, eval_only):
     with pytest.raises(InputError, match=sentence):
         run(make_cfg(key, value), eval_only=eval_only)
+
+
+def test_batches_of_frames_are_refused_where_there_are_none(make_cfg):
+    stock = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.META_ARCHITECTURE"]
+    with pytest.raises(InputError, match=r"FRAMES_PER_BATCH 4 .* without ClipRCNN or .*FIELDS"):
+        run(make_cfg(*stock, "GeneralizedRCNN", "TEST.FRAMES_PER_BATCH", 4), eval_only=True)
 
 
 def test_detections_are_not_averaged_instead_of_coupled(make_cfg, tmp_path):

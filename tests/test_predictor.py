@@ -95,12 +95,13 @@ def test_short_videos(make_cfg):
 
 
 FIELDS = ["MODEL.VIDEO_GCRF.FIELDS", "f.pth"]
+STOCK = ["MODEL.META_ARCHITECTURE", "GeneralizedRCNN"]
 
 
 @pytest.mark.parametrize(
     ("opts", "sentence"),
     [
-        (["TEST.FRAMES_PER_BATCH", 0, *FIELDS], "FRAMES_PER_BATCH is 0"),
+        ([*STOCK, "TEST.FRAMES_PER_BATCH", 0, *FIELDS], "FRAMES_PER_BATCH is 0"),
         (["TEST.LATENCY", -2, *FIELDS], "LATENCY is -2"),
         (["MODEL.VIDEO_GCRF.STRENGTH", 1.5, *FIELDS], "STRENGTH must"),
         (FIELDS, r"there are no fields at f\.pth"),

@@ -110,7 +110,7 @@ def _add_videos(cfg: CN) -> None:
     # 0: the result comes at once; 2: frame 10 is read, and then frame 8 is done; -1: the whole
     # video, which memory must then hold.
     cfg.TEST.LATENCY = 1
-    # With MODEL.VIDEO_GCRF.FIELDS: how many frames of a video the backbone sees at a time.
+    # With ClipRCNN or MODEL.VIDEO_GCRF.FIELDS: frames of a video that the backbone sees at a time.
     # 4 suits GPUs; the frames of a camera come later by as many.
     cfg.TEST.FRAMES_PER_BATCH = 1
     # The number of frames, the newest included, over which boxes, scores and masks of an object are

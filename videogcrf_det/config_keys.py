@@ -86,10 +86,7 @@ FORMER = {
         "leave it out; VideoGCRF.build has the argument learn_distance_decay"
     ),
 }
-FOR_FIELDS = (
-    *("MODEL.VIDEO_GCRF.STRENGTH", "MODEL.VIDEO_GCRF.MOTION"),
-    *("TEST.LATENCY", "TEST.FRAMES_PER_BATCH"),
-)
+FOR_FIELDS = ("MODEL.VIDEO_GCRF.STRENGTH", "MODEL.VIDEO_GCRF.MOTION", "TEST.LATENCY")
 # keys, whether they change anything, and without what they do not
 NEEDS: tuple[tuple[tuple[str, ...], Callable[[CfgNode], bool], str], ...] = (
     (
@@ -173,6 +170,9 @@ def check_for_fields(cfg: CfgNode) -> None:
     own_chain = cfg.MODEL.META_ARCHITECTURE == "VideoDepth"
     if not cfg.MODEL.VIDEO_GCRF.FIELDS and not own_chain:
         _check_stock(cfg, stock, FOR_FIELDS, "without MODEL.VIDEO_GCRF.FIELDS")
+        if cfg.MODEL.META_ARCHITECTURE != "ClipRCNN":
+            without = "without ClipRCNN or MODEL.VIDEO_GCRF.FIELDS"
+            _check_stock(cfg, stock, ["TEST.FRAMES_PER_BATCH"], without)
 
 
 def _check_stock(cfg: CfgNode, stock: CfgNode, keys: Sequence[str], without: str) -> None:

@@ -8,6 +8,7 @@ from detectron2.utils.events import EventStorage
 from tests.modeling.conftest import BASELINE, C4, STOCK
 from tests.support.models import couple_for_real
 from videogcrf_det import InputError
+from videogcrf_det.modeling import VideoGCRFBackbone
 
 
 @pytest.mark.parametrize("opts", [[], C4])
@@ -99,6 +100,32 @@ def test_whole_video_inference_is_the_average_over_windows(
     expected = total / count
     torch.testing.assert_close(torch.cat(streamed), expected, rtol=tolerance, atol=tolerance)
     assert (expected - features["p3"]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("opts", [[], BASELINE], ids=["random fields", "baseline"])
+def test_the_backbone_sees_frames_in_batches(make_detector, make_clip, equal_detections, opts):
+    opts = [*opts, "INPUT.CLIP.NUM_FRAMES", 3, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0]
+    model = make_detector(*opts, "TEST.FRAMES_PER_BATCH", 2)
+    if isinstance(model.backbone, VideoGCRFBackbone):
+        couple_for_real(model)
+    seen, read = [], 0
+
+    def frames():
+        nonlocal read
+        for frame in clip:
+            read += 1
+            yield frame
+
+    own = getattr(model.backbone, "bottom_up", model.backbone)
+    own.register_forward_pre_hook(lambda _, given: seen.append((read, len(given[0]))))
+    # a frame of another size is in no batch with the others
+    clip = [*make_clip(3)["frames"], *make_clip(2, 64, 96)["frames"], *make_clip(1)["frames"]]
+    found = list(model.detect_video(frames()))
+    assert seen == [(2, 2), (4, 1), (5, 2), (6, 1)]
+    model.frames_per_batch = 1
+    assert equal_detections(found, list(model.detect_video(clip)))
+    with pytest.raises(InputError, match="FRAMES_PER_BATCH is 0"):
+        make_detector(*opts, "TEST.FRAMES_PER_BATCH", 0)
 
 
 @pytest.mark.parametrize("length", [30, 300])

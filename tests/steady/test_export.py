@@ -24,6 +24,7 @@ from videogcrf_det.export.graph import NEXT, StepBackbone
 from videogcrf_det.predictor import VideoPredictor, model_input
 from videogcrf_det.steady.detector import demo_cfg
 from videogcrf_det.steady.fields import SteadyFields
+from videogcrf_det.steady.ready_made import READY_MADE
 
 ABSENT = "onnx and onnxruntime are not installed: pip install '.[export]'"
 
@@ -46,18 +47,21 @@ def frames(tmp_path):
 def cfg_of(tmp_path, make_model):
     """The config of one of ARCHITECTURES with random fields, whose couplings show."""
 
-    def make(name="Mask R-CNN", *opts, motion=""):
+    def make(name="Mask R-CNN", *opts, motion="", ready_made=False):
         model = make_model(name)
         torch.save({"model": model.state_dict()}, tmp_path / "weights.pth")
+        config, of_model = ARCHITECTURES[name]
+        of_model = [*TINY, *of_model, "INPUT.MIN_SIZE_TEST", "64"]
+        if ready_made:
+            weights = ["MODEL.WEIGHTS", str(tmp_path / "weights.pth")]
+            return demo_cfg(config, READY_MADE, [*of_model, *weights, *opts], latency=0)
         fields = SteadyFields.for_model(model, dim=4, conv_dim=4)
         for level in fields:
             torch.nn.init.constant_(fields[level].branch.embed.bias[-1:], -1.0)
-        config, of_model = ARCHITECTURES[name]
-        size = ["INPUT.MIN_SIZE_TEST", "64"]
         fields.source = {
             "config_file": config,
             "weights": str(tmp_path / "weights.pth"),
-            "opts": [*TINY, *of_model, *size],
+            "opts": of_model,
         }
         fields.motion = motion
         fields.save(tmp_path / "fields.pth")
@@ -101,8 +105,10 @@ def run_onnx():
     return runpy.run_path("tools/run_onnx.py")
 
 
-def test_onnx(cfg_of, frames, run_onnx, tmp_path):
-    cfg, (images, folder) = cfg_of(), frames
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_onnx(ready_made, cfg_of, frames, run_onnx, tmp_path):
+    cfg = cfg_of(ready_made=ready_made)
+    images, folder = frames
     export_detector(cfg, folder, tmp_path / "detector.onnx")
     expected = [found for _, found in VideoPredictor(cfg)(images)]
     assert min(len(found) for found in expected) > 3
@@ -116,6 +122,12 @@ def test_onnx(cfg_of, frames, run_onnx, tmp_path):
             assert mask.shape == its.shape == (60, 90)
             assert (mask != its).mean() <= 1e-3
         assert found.pred_masks.any()
+
+
+def test_onnx_of_pictures_that_cells_do_not_divide(cfg_of, frames, run_onnx, tmp_path):
+    cfg = cfg_of("C4", "INPUT.MIN_SIZE_TEST", "66", ready_made=True)
+    export_detector(cfg, frames[1], tmp_path / "detector.onnx")  # which compares it with Python
+    assert (tmp_path / "detector.onnx").is_file()
 
 
 def test_torchscript(cfg_of, frames, tmp_path):

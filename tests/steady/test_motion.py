@@ -1,5 +1,7 @@
 """Motion: moved maps, flow that can be trusted, the chain along whole-cell motion."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from videogcrf_det.gcrf.chain_field import link
 from videogcrf_det.motion.estimate import MotionEstimator, consistent, motion_from
 from videogcrf_det.motion.flow import DISFlow, FlowFolder
 from videogcrf_det.motion.warp import Motion, moved
+from videogcrf_det.steady.attach import attach, detect_video
 from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.stream import steady_clip
 
@@ -87,6 +90,38 @@ def test_motion_between_pictures():
     estimator.reset()
     assert estimator(image(picture)) is None
     assert motion_from("") is None
+
+
+@torch.no_grad()
+def test_motion_is_estimated_while_the_backbone_runs(make_model, make_frames):
+    done, waited = threading.Event(), []
+    dis = DISFlow()
+
+    def flow(previous, current):
+        waited.append(done.wait(60))
+        return dis(previous, current)
+
+    model = attach(make_model(), motion=MotionEstimator(flow))
+    steady = model.backbone
+    steady.backbone.register_forward_hook(lambda *_: done.set())
+    images = torch.cat([steady.images_of(model, frame) for frame in make_frames(3)])
+    found = [motion for _, _, motion in steady.steps(images)]
+    assert waited == [True] * 4
+    alone = MotionEstimator(dis)
+    expected = [alone(picture[None]) for picture in steady.pictures(images)]
+    assert found[0] is expected[0] is None
+    for ours, its in zip(found[1:], expected[1:], strict=True):
+        assert torch.equal(ours.backward, its.backward)
+        assert torch.equal(ours.forward, its.forward)
+
+
+@torch.no_grad()
+def test_what_goes_wrong_with_a_flow_is_heard_of(make_model, make_frames, tmp_path):
+    for name in ("backward", "forward"):
+        (tmp_path / name).mkdir()
+    model = attach(make_model(), motion=MotionEstimator(FlowFolder(tmp_path)))
+    with pytest.raises(InputError, match=r"00001\.flo or \.npy is not there"):
+        list(detect_video(model, make_frames(2), batch=2))
 
 
 def test_flow_of_another_program(tmp_path):

@@ -13,7 +13,7 @@ from videogcrf_det.steady.detector import demo_cfg
 from videogcrf_det.steady.fields import SteadyFields
 from videogcrf_det.steady.fit import FitOptions
 from videogcrf_det.steady.hand_made import HandMade
-from videogcrf_det.steady.picture import PictureBranch
+from videogcrf_det.steady.picture import PictureBranch, pooling_weights
 from videogcrf_det.steady.ready_made import READY_MADE, ReadyMade, load_fields
 from videogcrf_det.steady.train_ready_made import load_backbone, moving_window, train_ready_made
 
@@ -49,6 +49,14 @@ def test_a_frame_of_which_little_can_be_seen_is_trusted_less(fields, degrade, ph
         clear, bad = confidence.flatten(1).log().mean(1)
         assert bad < clear - 0.2
         assert torch.allclose(embedding.square().sum(1), torch.ones(()), atol=1e-4)
+
+
+@pytest.mark.parametrize(("length", "parts"), [(12, 4), (13, 4), (97, 25), (3, 3), (3, 5)])
+def test_means_of_parts(length, parts):
+    values = torch.rand(1, length)
+    expected = torch.nn.functional.adaptive_avg_pool1d(values, parts)
+    found = values @ torch.from_numpy(pooling_weights(length, parts)).T
+    torch.testing.assert_close(found, expected)
 
 
 def test_maps_are_as_large_as_the_features(make_model):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
@@ -80,13 +81,18 @@ class VideoGCRFBackbone(Backbone):
         return coupled
 
     def infer_video(
-        self, frames: Iterable[tuple[Item, ImageList]], length: int, step: int = 1
+        self,
+        frames: Iterable[tuple[Item, ImageList]],
+        length: int,
+        step: int = 1,
+        batch: int = 1,
     ) -> Iterator[tuple[tuple[Item, ImageList], dict[str, Tensor]]]:
         """``forward`` for a video of any length, frame by frame, in windows that are averaged.
 
         Args:
             frames: anything that belongs to a frame, with the image of that frame alone.
             length, step: see average_windows.
+            batch: see features_of_frames.
 
         Yields:
             each of these pairs with the frame's features by name.
@@ -99,7 +105,7 @@ class VideoGCRFBackbone(Backbone):
             )
             return (found for _, found in self.layer(name).infer_video(terms, length, step))
 
-        seen = ((of_frame, self.bottom_up(of_frame[1].tensor)) for of_frame in frames)
+        seen = features_of_frames(self.bottom_up, frames, batch)
         levels = [partial(coupled, name=name) for name in self.gcrf]
         with indefinite_named():
             for (of_frame, features), found in in_step(seen, levels):
@@ -142,6 +148,33 @@ class VideoGCRFBackbone(Backbone):
     def padding_constraints(self) -> dict[str, int]:
         """The wrapped backbone's."""
         return getattr(self.bottom_up, "padding_constraints", {})  # detectron2 0.6 has none
+
+
+def features_of_frames(
+    backbone: Backbone, frames: Iterable[tuple[Item, ImageList]], batch: int
+) -> Iterator[tuple[tuple[Item, ImageList], dict[str, Tensor]]]:
+    """Each frame with its features (1, C, h, w) by name.
+
+    Args:
+        frames: anything that belongs to a frame, with the image of that frame alone.
+        batch: frames of one size that the backbone sees at a time, and that are read ahead for it.
+    """
+
+    def described() -> Iterator[tuple[tuple[Item, ImageList], dict[str, Tensor]]]:
+        made = backbone(torch.cat([images.tensor for _, images in group]))
+        for index, of_frame in enumerate(group):
+            yield of_frame, {name: maps[index : index + 1] for name, maps in made.items()}
+        group.clear()
+
+    group: list[tuple[Item, ImageList]] = []
+    for of_frame in frames:
+        if group and group[0][1].tensor.shape != of_frame[1].tensor.shape:
+            yield from described()
+        group.append(of_frame)
+        if len(group) == batch:
+            yield from described()
+    if group:
+        yield from described()
 
 
 # Weights of `bottom_up` have no prefix in checkpoints. A prefix could not tell the two forms apart,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from videogcrf_det.config import check_windows
 from videogcrf_det.errors import InputError
-from videogcrf_det.modeling.backbone import VideoGCRFBackbone
+from videogcrf_det.modeling.backbone import VideoGCRFBackbone, features_of_frames
 from videogcrf_det.modeling.losses import rcnn_losses
 from videogcrf_det.modeling.pairs import cells_of_instances, instance_pairs_loss
 
@@ -34,6 +34,7 @@ class ClipRCNN(GeneralizedRCNN):
         *,
         num_frames: int = 4,
         window_step: int = 1,
+        frames_per_batch: int = 1,
         freeze_detector: bool = False,
         pairwise_loss: float = 0.0,
         **rcnn_options: Any,
@@ -42,6 +43,7 @@ class ClipRCNN(GeneralizedRCNN):
         Args:
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next, from 1 to ``num_frames``.
+            frames_per_batch: frames of a video that the wrapped backbone sees at a time.
             freeze_detector: train the weights of VideoGCRFs alone.
             pairwise_loss: weight of the pairwise objective on instances (pairs.py), for fields of
                 products.
@@ -51,6 +53,9 @@ class ClipRCNN(GeneralizedRCNN):
         check_windows(num_frames, window_step)
         self.num_frames = num_frames
         self.window_step = window_step
+        if frames_per_batch < 1:
+            raise InputError(f"TEST.FRAMES_PER_BATCH is {frames_per_batch}: give 1 or more")
+        self.frames_per_batch = frames_per_batch
         self.pairwise_loss = pairwise_loss
         if freeze_detector:
             if not isinstance(self.backbone, VideoGCRFBackbone):
@@ -82,6 +87,7 @@ class ClipRCNN(GeneralizedRCNN):
             **super().from_config(cfg),
             "num_frames": cfg.INPUT.CLIP.NUM_FRAMES,
             "window_step": cfg.TEST.WINDOW_STEP,
+            "frames_per_batch": cfg.TEST.FRAMES_PER_BATCH,
             "pairwise_loss": options.PAIRWISE_LOSS,
             "freeze_detector": cfg.MODEL.VIDEO_GCRF.FREEZE_DETECTOR,
         }
@@ -165,13 +171,16 @@ class ClipRCNN(GeneralizedRCNN):
 
         The wrapped backbone and the heads run once per frame; features are coupled in windows of
         ``num_frames`` frames and averaged where windows overlap. At most ``num_frames`` frames are
-        held, and a frame's result comes at most ``num_frames - 1`` frames after it was read.
+        held, and a frame's result comes at most ``num_frames - 1`` frames after it was read; with
+        ``frames_per_batch`` both are up to one batch more.
         """
         seen = ((frame, self.preprocess_image([frame])) for frame in frames)
         if isinstance(self.backbone, VideoGCRFBackbone):
-            described = self.backbone.infer_video(seen, self.num_frames, self.window_step)
+            described = self.backbone.infer_video(
+                seen, self.num_frames, self.window_step, self.frames_per_batch
+            )
         else:
-            described = ((of_frame, self.backbone(of_frame[1].tensor)) for of_frame in seen)
+            described = features_of_frames(self.backbone, seen, self.frames_per_batch)
         for (frame, images), features in described:
             proposals, _ = self.proposal_generator(images, features, None)
             detections, _ = self.roi_heads(images, features, proposals, None)

@@ -39,10 +39,11 @@ class MotionEstimator:
         if isinstance(self.flow, FlowFolder):
             self.flow.reset()
 
-    def __call__(self, picture: Tensor) -> Motion | None:
+    def __call__(self, picture: Tensor, device: torch.device | None = None) -> Motion | None:
         """The motion from the frame before to this one, a picture (1, 3, H, W), BGR from 0 to 1.
 
-        None for the first frame, and after a change of size.
+        None for the first frame, and after a change of size. It is on ``device``, None: that of the
+        picture.
         """
         pixels = picture[0].float().cpu().numpy() * 255
         image = np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
@@ -56,7 +57,7 @@ class MotionEstimator:
         ways = [
             torch.from_numpy(flow * mask[..., None] / np.array([width, height], np.float32))
             .permute(2, 0, 1)[None]
-            .to(picture.device)
+            .to(device or picture.device)
             for flow, mask in zip((backward, forward), kept, strict=True)
         ]
         return Motion(*ways)

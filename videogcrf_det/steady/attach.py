@@ -8,6 +8,7 @@ what is before or behind the backbone is known here.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -110,12 +111,26 @@ class SteadyBackbone(Backbone):
 
     def steps(self, images: Tensor) -> Iterator[tuple[Features, Descriptions, Motion | None]]:
         """The arguments of FieldStream.push for each of images (M, 3, H, W), successive frames."""
-        features = self.backbone(images)
         pictures = self.pictures(images)
-        described = self.fields.describe(features, pictures)
-        for index in range(len(images)):
-            motion = None if self.motion is None else self.motion(pictures[index : index + 1])
+        with self._motions(pictures) as motions:  # while the backbone runs
+            features = self.backbone(images)
+            described = self.fields.describe(features, pictures)
+        for index, motion in enumerate(motions):
             yield _row(features, index), described_row(described, index), motion
+
+    @contextmanager
+    def _motions(self, pictures: Tensor) -> Iterator[list[Motion | None]]:
+        """The motion to each of the pictures (M, 3, H, W), filled in at the end of the block: it is
+        estimated in a thread, which neither Python nor a GPU keeps waiting."""
+        estimate, motions = self.motion, list[Motion | None]([None] * len(pictures))
+        if estimate is None:
+            yield motions
+            return
+        seen, device = pictures.cpu().split(1), pictures.device
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(lambda: [estimate(picture, device) for picture in seen])
+            yield motions
+        motions[:] = found.result()
 
     def images_of(self, model: nn.Module, frame: Frame) -> Tensor:
         """The images (1, 3, H, W) that ``model``, whose backbone this is, makes of a frame."""

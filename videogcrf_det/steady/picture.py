@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
@@ -79,8 +81,8 @@ class PictureBranch(nn.Module):
     def _pyramid(self, pictures: Tensor) -> list[Tensor]:
         """Maps (M, width, h, w) of all levels, the finest first."""
         made = self.stem(2 * pictures - 1)
-        size = made.shape[2], made.shape[3]
-        colours = 2 * F.adaptive_avg_pool2d(pictures, size) - 1
+        size = int(made.shape[2]), int(made.shape[3])
+        colours = 2 * mean_pool(pictures, size) - 1
         mixed = self.mix(torch.cat([made, colours, *energies(pictures, size)], 1))
         levels = [F.relu(mixed)]
         for down in self.down:
@@ -101,7 +103,26 @@ def energies(pictures: Tensor, size: tuple[int, int]) -> list[Tensor]:
     bands = []
     for _ in range(DETAILS):
         smooth = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        energy = F.adaptive_avg_pool2d((grey - smooth).square(), size)
+        energy = mean_pool((grey - smooth).square(), size)
         bands.append(((energy + 1e-6).log() + 8) / 4)
         grey = F.avg_pool2d(grey, 2)
     return bands
+
+
+def mean_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """``F.adaptive_avg_pool2d``; in the export to ONNX, which knows that for integer factors alone,
+    as products with the weights along each side."""
+    if not torch.onnx.is_in_onnx_export():
+        return F.adaptive_avg_pool2d(maps, size)
+    rows, columns = (
+        torch.from_numpy(pooling_weights(int(maps.shape[dim]), size[dim])).to(maps)
+        for dim in (-2, -1)
+    )
+    return rows @ maps @ columns.T
+
+
+def pooling_weights(length: int, parts: int) -> NDArray[np.float32]:
+    """What each of ``length`` values counts in the means of ``parts`` (parts, length)."""
+    number, place = np.arange(parts)[:, None], np.arange(length)
+    inside = (place >= number * length // parts) & (place < -(-(number + 1) * length // parts))
+    return np.asarray(inside / inside.sum(1, keepdims=True), np.float32)
