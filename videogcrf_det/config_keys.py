@@ -170,7 +170,8 @@ def check_for_fields(cfg: CfgNode) -> None:
     """Raise InputError where a key was set that is for fields, and there are none."""
     stock = get_cfg()
     add_videogcrf_config(stock)
-    if not cfg.MODEL.VIDEO_GCRF.FIELDS:
+    chain = cfg.MODEL.META_ARCHITECTURE == "VideoDepth"  # its own heeds them
+    if not cfg.MODEL.VIDEO_GCRF.FIELDS and not chain:
         _check_stock(cfg, stock, FOR_FIELDS, "without MODEL.VIDEO_GCRF.FIELDS")
 
 
