@@ -167,8 +167,8 @@ def check_for_fields(cfg: CfgNode) -> None:
     """Raise InputError where a key was set that is for fields, and there are none."""
     stock = get_cfg()
     add_videogcrf_config(stock)
-    own_chain = cfg.MODEL.META_ARCHITECTURE == "VideoDepth"
-    if not cfg.MODEL.VIDEO_GCRF.FIELDS and not own_chain:
+    chain = cfg.MODEL.META_ARCHITECTURE == "VideoDepth"  # its own heeds them
+    if not cfg.MODEL.VIDEO_GCRF.FIELDS and not chain:
         _check_stock(cfg, stock, FOR_FIELDS, "without MODEL.VIDEO_GCRF.FIELDS")
         if cfg.MODEL.META_ARCHITECTURE != "ClipRCNN":
             without = "without ClipRCNN or MODEL.VIDEO_GCRF.FIELDS"

@@ -84,7 +84,10 @@ def test_keys_that_have_an_effect_are_taken(opts):
     ("opts", "message"),
     [
         (["MODEL.META_ARCHITECTURE", "GeneralizedRCNN"], "takes single images and no clips"),
-        (["MODEL.META_ARCHITECTURE", "RetinaNet"], "takes single images and no clips"),
+        (
+            ["MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.RETINANET.NUM_CLASSES", "1"],
+            "takes single images and no clips",
+        ),
         (["MODEL.META_ARCHITECTURE", "NoSuch"], "NoSuch"),
         (["MODEL.PROPOSAL_GENERATOR.NAME", "PrecomputedProposals"], "makes no proposals"),
         (["MODEL.RESNETS.DEFORM_ON_PER_STAGE", "[False, False, False, True]"], "compiled"),

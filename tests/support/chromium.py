@@ -90,7 +90,8 @@ class Browser:
         answer = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in answer, answer
+        if "exceptionDetails" in answer:
+            raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
     def screenshot(self, path, **clip):

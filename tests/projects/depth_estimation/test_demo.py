@@ -104,7 +104,7 @@ def test_the_tool(small, own_root, tmp_path, monkeypatch, capfd):
     """It goes by the meta-architecture, and refuses options of others."""
     monkeypatch.setattr(demo, "DepthPredictor", ByColour)
     words = ["--config-file", CONFIG, "--input", own_root / "walk-000/frames"]
-    words += ["--output", tmp_path / "film", "--max-frames", 2, "--compare-baseline"]
+    words += ["--output", tmp_path / "clip", "--max-frames", 2, "--compare-baseline"]
     for own, code in ((["--depth", tmp_path / "maps"], 0), (["--opacity", 0.5], 2)):
         monkeypatch.setattr(sys, "argv", ["demo.py", *map(str, [*words, *own, "--opts", *small])])
         ended = 0
