@@ -15,7 +15,7 @@ One phase, from the weights of the one before; then its evaluation again:
 
 
 def work(args) -> None:
-    """What each process does."""
+    """The work of each process."""
     from video_semseg import SemanticTrainer
 
     from videogcrf_det.engine import build_cfg

@@ -1,4 +1,4 @@
-"""What a label at a point of a video is coupled to: Fig. 3 of the paper, for the last layer.
+"""The couplings of a label at a point of a video: Fig. 3 of the paper, for the last layer.
 
 Letters: V frames of a clip, L labels, H x W pixels of a frame, h x w cells of its feature map.
 """
@@ -46,7 +46,7 @@ INHIBITION = (
 
 
 class Scores(NamedTuple):
-    """What the model makes of a clip."""
+    """The outputs of the model for a clip."""
 
     frames: list[FrameTerms]
     terms: Terms  # of all frames
@@ -59,7 +59,7 @@ class Scores(NamedTuple):
 def label_affinity(
     cfg: CfgNode, clip: Clip, point: Point | None, *, label: str | None = None
 ) -> tuple[Grid, str]:
-    """What a label at a point is coupled to, the same label elsewhere; see visualize_affinity.
+    """The couplings of a label at a point to the same label elsewhere; see visualize_affinity.
 
     Args:
         point: by default the one deepest inside the label.
@@ -93,7 +93,7 @@ def describe(
     point: Point | None,
     label: str | None,
 ) -> tuple[Grid, str]:
-    """What to draw, and the table of shares; see label_affinity.
+    """The drawing, and the table of shares; see label_affinity.
 
     Args:
         model: in evaluation mode.

@@ -82,7 +82,7 @@ def compare_predictions(
 
 
 def _key(file_name: str) -> tuple[str, ...]:
-    """What a frame's file is called wherever the data sets are."""
+    """The name of a frame's file, wherever the data sets are."""
     return Path(file_name).parts[-2:]
 
 

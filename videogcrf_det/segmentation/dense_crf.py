@@ -40,7 +40,7 @@ class DenseCRF:
 
     @classmethod
     def from_cfg(cls, cfg: CfgNode) -> "DenseCRF | None":
-        """What TEST.DENSE_CRF describes; None where it is switched off."""
+        """The dense CRF of TEST.DENSE_CRF; None where it is switched off."""
         settings = {key.lower(): value for key, value in cfg.TEST.DENSE_CRF.items()}
         return cls(**settings) if settings.pop("enabled") else None
 

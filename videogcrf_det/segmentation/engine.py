@@ -44,7 +44,7 @@ class PhaseTrainer(VideoTrainer):
 
     @classmethod
     def build_train_mapper(cls, cfg: CfgNode) -> ClipDatasetMapper:
-        """What reads and augments a clip in training."""
+        """The mapper that reads and augments a clip in training."""
         augmentations = segmentation_augmentations(cfg)
         return ClipDatasetMapper(cfg, is_train=True, augmentations=augmentations)
 

@@ -1,4 +1,4 @@
-"""How well couplings tell labels apart."""
+"""The accuracy with which couplings tell labels apart."""
 
 import math
 import zlib

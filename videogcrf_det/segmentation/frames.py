@@ -1,4 +1,4 @@
-"""What a frame brings to the system, and frames that belong together.
+"""The terms of a frame in the system, and frames that belong together.
 
 Letters: L labels, H x W a frame, h x w its feature map, P = h w.
 """
@@ -17,7 +17,7 @@ Frame = dict[str, Any]
 
 
 class FrameTerms(NamedTuple):
-    """What a frame contributes to the system of every window that it is in."""
+    """The terms of a frame in the system of every window that it is in."""
 
     terms: Terms  # unary (1, L, h, w); without embeddings in phase "unary"
     size: tuple[int, int]  # H, W of the frame as the network sees it

@@ -1,4 +1,4 @@
-"""What a map of labels may hold."""
+"""Checks of maps of labels."""
 
 from typing import Any
 

@@ -75,6 +75,6 @@ def final_model(cfg: CfgNode, phase: str) -> Path:
 
 
 def is_evaluated(cfg: CfgNode, phase: str) -> bool:
-    """Whether the model of a phase was evaluated on all of DATASETS.TEST."""
+    """True if the model of a phase was evaluated on all of DATASETS.TEST."""
     folder = phase_folder(cfg, phase)
     return all(evaluation_file(folder, name).is_file() for name in cfg.DATASETS.TEST)

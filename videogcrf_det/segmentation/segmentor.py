@@ -176,7 +176,7 @@ class VideoSegmentor(nn.Module):
 
     @property
     def has_unread_features(self) -> bool:
-        """Whether layers of the backbone are trained that nothing reads: other levels of an FPN."""
+        """True if layers of the backbone are trained that nothing reads: other levels of an FPN."""
         return isinstance(self.backbone, FPN) and self.phase != "pairwise"
 
     @property

@@ -57,7 +57,7 @@ MAX_NAMES = 3  # files that a line of the summary names
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and what the original does not have."""
+    """The files that were written, and those that the original lacks."""
 
     output: Path
     frames: dict[str, int]  # split -> how many were written
