@@ -14,6 +14,8 @@ from detectron2.utils.events import EventStorage
 from tests.conftest import CONFIG
 from videogcrf_det import InputError
 from videogcrf_det.config import gcrf_options
+from videogcrf_det.config_keys import check_for_fields
+from videogcrf_det.demo import baseline_cfg
 from videogcrf_det.engine import (
     VideoTrainer,
     amp_precision,
@@ -265,6 +267,15 @@ def test_batches_of_frames_are_refused_where_there_are_none(make_cfg):
     stock = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.META_ARCHITECTURE"]
     with pytest.raises(InputError, match=r"FRAMES_PER_BATCH 4 .* without ClipRCNN or .*FIELDS"):
         run(make_cfg(*stock, "GeneralizedRCNN", "TEST.FRAMES_PER_BATCH", 4), eval_only=True)
+
+
+def test_what_is_for_fields_goes_with_them(make_cfg):
+    fields = ["MODEL.VIDEO_GCRF.FIELDS", "ready-made", "MODEL.VIDEO_GCRF.STRENGTH", 0.5]
+    stock = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.META_ARCHITECTURE"]
+    test = ["TEST.LATENCY", 2, "TEST.FRAMES_PER_BATCH", 4, "MODEL.WEIGHTS", "a.pth"]
+    cfg = baseline_cfg(make_cfg(*stock, "GeneralizedRCNN", *fields, *test), "b.pth")
+    check_for_fields(cfg)
+    assert (cfg.MODEL.VIDEO_GCRF.FIELDS, cfg.MODEL.WEIGHTS) == ("", "b.pth")
 
 
 def test_detections_are_not_averaged_instead_of_coupled(make_cfg, tmp_path):

@@ -175,6 +175,18 @@ def check_for_fields(cfg: CfgNode) -> None:
             _check_stock(cfg, stock, ["TEST.FRAMES_PER_BATCH"], without)
 
 
+def without_fields(cfg: CfgNode) -> CfgNode:
+    """A copy without fields, and without what was set for them alone."""
+    stock = get_cfg()
+    add_videogcrf_config(stock)
+    copy = cfg.clone()
+    copy.defrost()
+    for key in ("MODEL.VIDEO_GCRF.FIELDS", *FOR_FIELDS, "TEST.FRAMES_PER_BATCH"):
+        copy.merge_from_list([key, _at(stock, key)])
+    copy.freeze()
+    return copy
+
+
 def _check_stock(cfg: CfgNode, stock: CfgNode, keys: Sequence[str], without: str) -> None:
     """Raise InputError where keys, or those below a node, have been set."""
     for key in keys:

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 
+from videogcrf_det.config_keys import without_fields
 from videogcrf_det.data.classes import check_classes, head_of, number_of_classes, read_classes
 from videogcrf_det.demo_loop import (
     DEMOS,
@@ -123,9 +124,8 @@ def baseline_cfg(cfg: CfgNode, weights: str = "") -> CfgNode:
         InputError: there is neither in ``cfg``.
     """
     if cfg.MODEL.VIDEO_GCRF.FIELDS:
-        return changed_cfg(
-            cfg, "MODEL.VIDEO_GCRF.FIELDS", "", "MODEL.WEIGHTS", weights or cfg.MODEL.WEIGHTS
-        )
+        own = weights or cfg.MODEL.WEIGHTS
+        return changed_cfg(without_fields(cfg), "MODEL.WEIGHTS", own)
     if cfg.MODEL.BACKBONE.NAME != "build_video_gcrf_backbone":
         raise InputError(
             "--compare-baseline needs --fields or a config with a VideoGCRF, and "
