@@ -8,6 +8,7 @@ from tests.conftest import CONFIG
 from videogcrf_det.engine import VideoTrainer, build_cfg
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.restoration import (
+    _constant,
     _spectrum,
     measure_restoration,
     restoration_table,
@@ -62,6 +63,9 @@ def test_averages_restore_and_untrained_products_change_nothing(small):
     assert products["p3"].restored == pytest.approx(0, abs=1e-6)  # its output starts at zero
     assert products["p3"].clear == pytest.approx(0, abs=1e-9)
     assert products["p3"].strength > 0
+    assert products["p3"].constant == 0  # of no change
+    change = torch.tensor([[[3.0, 3.0, 3.0]], [[4.0, -4.0, 0.0]]])
+    assert float(_constant(change)) == pytest.approx(27 / 59)
     assert "| p3" in restoration_table(products)
 
 

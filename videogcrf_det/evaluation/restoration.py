@@ -27,6 +27,7 @@ from videogcrf_det.steady.spoil import spoil_clip
 
 HEADERS = (
     *("level", "error of spoilt features", "restored", "change of clear ones"),
+    "of the change, constant",
     *("largest eigenvalue / lambda", "damped by a tenth"),
 )
 
@@ -40,6 +41,7 @@ class Restoration(NamedTuple):
     spoilt: float  # error of the features of spoilt frames
     restored: float  # the share of it that is gone behind the field; below 0: it grew
     clear: float  # change of the features of clear frames
+    constant: float  # share of what the field changes that is the same at all positions of a frame
     strength: float  # largest eigenvalue of the couplings of a clip, in units of lambda
     damped: float  # eigenvalues that damp what they belong to by a tenth or more, of a clip
 
@@ -79,18 +81,19 @@ def measure_restoration(detector: Detector, most_clips: int = 24) -> dict[str, R
                 relative_errors(maps[name], clear[name], valid) for maps in (spoilt, coupled)
             )
             values = [before[is_spoilt].mean(), after[is_spoilt].mean(), after[~is_spoilt].mean()]
+            values.append(_constant((coupled[name] - spoilt[name])[:, :, valid[0, 0]]))
             row.append([*map(float, values), *_spectrum(backbone.layer(name).field, embedded)])
     means = {name: np.mean(row, 0).tolist() for name, row in rows.items()}
     return {
-        name: Restoration(before, 1 - after / before, clear, strength, damped)
-        for name, (before, after, clear, strength, damped) in means.items()
+        name: Restoration(before, 1 - after / before, *others)
+        for name, (before, after, *others) in means.items()
     }
 
 
 def restoration_table(measured: dict[str, Restoration]) -> str:
     """Markdown, a line for each level."""
     rows = [
-        [name, f"{r.spoilt:.3f}", f"{r.restored:.1%}", f"{r.clear:.5f}"]
+        [name, f"{r.spoilt:.3f}", f"{r.restored:.1%}", f"{r.clear:.5f}", f"{r.constant:.0%}"]
         + ["-" if np.isnan(value) else f"{value:.3g}" for value in (r.strength, r.damped)]
         for name, r in measured.items()
     ]
@@ -118,6 +121,11 @@ def _features(detector: Detector, frames: list[np.ndarray]) -> tuple[dict[str, T
     model: Any = detector.model
     images = model.preprocess_image([detector.record(frame) for frame in frames])
     return model.backbone.bottom_up(images.tensor), images
+
+
+def _constant(change: Tensor) -> Tensor:
+    """The share of the squares of a change (V, C, cells) that its mean over cells makes up."""
+    return change.mean(2).square().mean() / change.square().mean().clamp(min=1e-20)
 
 
 def _spectrum(field: RandomField, embedded: Embeddings) -> tuple[float, float]:
