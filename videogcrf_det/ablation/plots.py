@@ -32,13 +32,14 @@ def plot_rows(results: Results, path: Path) -> None:
     """Draw the plotted column of a table's rows: a dot for each seed, a bar at their mean.
 
     Args:
-        results: what there is; rows without a value stay empty.
+        results: what there is; rows without a value are left out.
         path: a PNG file.
     """
     table, column = results.table, results.table.plot
-    with _plot(path, (7.5, 1.3 + 0.42 * len(table.rows))) as figure:
+    rows = [r for r in table.rows if results.values(r.name, column) or column.heading in r.paper]
+    with _plot(path, (7.5, 1.3 + 0.42 * max(1, len(rows)))) as figure:
         axes = figure.subplots()
-        for place, row in enumerate(table.rows):
+        for place, row in enumerate(rows):
             values = results.values(row.name, column)
             alpha = 0.45 if len(values) > 1 else 1
             axes.plot(values, [place] * len(values), "o", color=RUN, alpha=alpha, ms=7, mew=0)
@@ -50,8 +51,8 @@ def plot_rows(results: Results, path: Path) -> None:
                 axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center")
             if column.heading in row.paper:
                 axes.plot([row.paper[column.heading]], [place], "D", mfc="none", mec=PAPER, ms=7)
-        axes.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
-        axes.set_ylim(len(table.rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
         axes.margins(x=0.08)
         axes.grid(axis="x", color=LINE)
         axes.set_axisbelow(True)
