@@ -38,8 +38,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
     VideoTrainer.check_evaluation(cfg)
     trainer = VideoTrainer(cfg)
     trainer.resume_or_load(resume)
-    trainer.train()
-    return trainer.last_eval_results
+    return trainer.train()
 
 
 def load_model(cfg: CfgNode, resume: bool = False) -> nn.Module:

@@ -151,5 +151,4 @@ def run_phase(
         return trainer_class.test(cfg, load_model(cfg))
     trainer = trainer_class(cfg)
     trainer.resume_or_load(args.resume)
-    trainer.train()
-    return trainer.last_eval_results
+    return trainer.train()

@@ -12,7 +12,6 @@ from video_depth.datasets import register_own
 from video_depth.evaluation import VideoDepthEvaluator
 from video_depth.mappers import DepthClipMapper
 from video_depth.model import VideoDepth
-from videogcrf_det.config_keys import check_for_fields
 from videogcrf_det.data import load_clips
 from videogcrf_det.engine import VideoTrainer, load_model, load_video_model, verify
 from videogcrf_det.errors import InputError
@@ -96,8 +95,6 @@ def load_depth_model(cfg: CfgNode, resume: bool = False) -> nn.Module:
     """A VideoDepth with MODEL.WEIGHTS, or a VideoModel of it with MODEL.VIDEO_GCRF.FIELDS."""
     if cfg.MODEL.VIDEO_GCRF.FIELDS:
         return load_video_model(cfg, resume)
-    if not cfg.MODEL.DEPTH_HEAD.CHAIN:
-        check_for_fields(cfg)
     return load_model(cfg, resume)
 
 
@@ -116,5 +113,4 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict[
     DepthTrainer.check_evaluation(cfg)
     trainer = DepthTrainer(cfg)
     trainer.resume_or_load(resume)
-    trainer.train()
-    return trainer.last_eval_results
+    return trainer.train()
