@@ -31,6 +31,7 @@ from videogcrf_det.drawing.predictions import first_test_set
 from videogcrf_det.engine import load_model
 from videogcrf_det.errors import InputError
 from videogcrf_det.files import atomic_write
+from videogcrf_det.gcrf import RandomField
 from videogcrf_det.gcrf.embedding import LOG_CONFIDENCE
 from videogcrf_det.modeling import ClipRCNN, VideoGCRFBackbone
 from videogcrf_det.predictor import model_input
@@ -215,8 +216,7 @@ def describe(
     grid = Grid(
         title=f"{clip.name}, {frames[clip.reference]}, point ({point[0]}, {point[1]})",
         subtitle=f"VideoGCRF at {feature}, stride {stride}: cell ({row}, {column}) of {height} x "
-        f"{width}; V = {len(frames)}, neighbourhood {list(field.neighbourhood) or 'all'}, "
-        f"\N{GREEK SMALL LETTER LAMDA} = {float(field.lam):.3g}",
+        f"{width}; {settings(field, len(frames))}",
         captions=frames,
         sizes=[picture.shape[:2] for picture in clip.pictures],
         rows=[*_picture_rows(clip), *couplings, *_feature_rows(in_pixels, layer.fusion)],
@@ -226,6 +226,13 @@ def describe(
         footer=footer(positions, "instance" if table else "", whole),
     )
     return grid, format_shares(table, frames, "instance")
+
+
+def settings(field: RandomField, num_frames: int) -> str:
+    """The settings of a field on clips of that many frames, for a subtitle."""
+    neighbourhood = list(field.neighbourhood) or "all"
+    lam = f"\N{GREEK SMALL LETTER LAMDA} = {float(field.lam):.3g}"
+    return f"V = {num_frames}, neighbourhood {neighbourhood}, {lam}"
 
 
 def footer(positions: int, region: str, whole: str = "frame") -> str:

@@ -28,6 +28,7 @@ from videogcrf_det.affinity.visualize import (
     format_shares,
     largest,
     maps_in_pixels,
+    settings,
 )
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf import Terms
@@ -138,8 +139,7 @@ def describe(
     grid = Grid(
         title=f"{name} at ({point[0]}, {point[1]}) in {clip.name}, {frames[clip.reference]}",
         subtitle=f"coupled with {name} elsewhere; cell ({row}, {column}) of {height} x {width}; "
-        f"V = {len(frames)}, neighbourhood {list(model.crf.field.neighbourhood) or 'all'}, "
-        f"\N{GREEK SMALL LETTER LAMDA} = {float(model.crf.field.lam):.3g}",
+        f"{settings(model.crf.field, len(frames))}",
         captions=frames,
         sizes=sizes,
         rows=[
