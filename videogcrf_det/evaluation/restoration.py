@@ -73,16 +73,17 @@ def measure_restoration(detector: Detector, most_clips: int = 24) -> dict[str, R
         seen = [changed.get(number, frame) for number, frame in enumerate(frames)]
         clear, images = _features(detector, frames)
         spoilt, _ = _features(detector, seen)
-        coupled = backbone.couple(spoilt, None, images.image_sizes)
         for name, row in rows.items():
-            embedded = backbone.terms(name, spoilt, images.image_sizes).embeddings
+            layer, terms = backbone.layer(name), backbone.terms(name, spoilt, images.image_sizes)
+            inferred = layer.field.infer(terms.unary, terms.embeddings, [len(frames)])
+            coupled = layer.fuse(terms, inferred)
             valid = valid_cells(clear[name], images.image_sizes[0], images.tensor.shape[2:])
             before, after = (
-                relative_errors(maps[name], clear[name], valid) for maps in (spoilt, coupled)
+                relative_errors(maps, clear[name], valid) for maps in (spoilt[name], coupled)
             )
             values = [before[is_spoilt].mean(), after[is_spoilt].mean(), after[~is_spoilt].mean()]
-            values.append(_constant((coupled[name] - spoilt[name])[:, :, valid[0, 0]]))
-            row.append([*map(float, values), *_spectrum(backbone.layer(name).field, embedded)])
+            values.append(_constant((coupled - spoilt[name])[:, :, valid[0, 0]]))
+            row.append([*map(float, values), *_spectrum(layer.field, terms.embeddings)])
     means = {name: np.mean(row, 0).tolist() for name, row in rows.items()}
     return {
         name: Restoration(before, 1 - after / before, *others)
