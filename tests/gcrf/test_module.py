@@ -705,10 +705,20 @@ def test_clip_lengths_must_fit(lengths):
         make()(features, lengths)
 
 
+@pytest.mark.parametrize("pairwise", ["product", "average"])
+def test_unaries_of_any_channels_have_the_couplings_of_the_features(pairwise):
+    """Channel by channel, what is inferred is a linear function of the unary."""
+    features = torch.randn(3, CHANNELS, 4, 5)
+    module = VideoGCRF.build(CHANNELS, pairwise=pairwise, conv_dim=4, fusion="replace")
+    weights = torch.randn(2, CHANNELS)
+    mixed, expected = (
+        torch.einsum("lc,mchw->mlhw", weights, maps) for maps in (features, module(features))
+    )
+    close(module(features, unary=mixed), expected, 1e-4)
+
+
 def test_unaries_must_fit_the_layout():
-    features, unary = inputs("per_label", 2)
-    with pytest.raises(ValueError, match="layout 'shared' takes its features"):
-        make()(features, **unary)
+    features, _ = inputs("per_label", 2)
     with pytest.raises(ValueError, match=r"layout 'per_label' takes unaries \(M, L, H, W\)"):
         make("per_label")(features)
 

@@ -50,7 +50,7 @@ def make_weights(cfg, path):
     """Random weights with which the random field changes the labels, and many are seen."""
     torch.manual_seed(0)
     model = build_model(cfg)
-    for branch in (model.crf.field.spatial, model.crf.field.temporal):
+    for branch in model.crf.field.children():
         torch.nn.init.normal_(branch.embed.weight, std=1.0)
     torch.nn.init.normal_(model.head.classifier.weight, std=1.0)
     torch.save({"model": model.state_dict()}, path)

@@ -57,12 +57,13 @@ def cell_couplings(
         terms: of the V frames.
         reference: v, from 0 to V - 1.
         cell: row and column in the feature map.
-        label: the one whose couplings with itself are shown.
+        label: the one whose couplings with itself are shown, where labels have their own.
     """
     spatial, temporal, confidence = terms.embeddings
     frames, size = len(terms.unary), terms.unary.shape[2:]
     weights = field.coupling(frames)[reference]
     labels = field.num_labels or 1
+    label = label if field.num_labels else 0
 
     def products(embeddings: Tensor | None, weights: Tensor) -> Map | None:
         if embeddings is None or not weights.any():

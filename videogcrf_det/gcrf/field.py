@@ -31,7 +31,8 @@ class RandomField(nn.Module):
         ValueError: an argument has no such value; the message says which are possible.
     """
 
-    # labels of unaries (M, L, H, W) that ``infer`` takes; None: it takes features themselves
+    # labels of unaries (M, L, H, W), of which each has couplings of its own; None: all channels of
+    # what ``infer`` takes have the same
     num_labels: int | None = None
     # cells along each side of blocks that are coupled by themselves; 0: all positions together
     block_size = 0

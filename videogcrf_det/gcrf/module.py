@@ -91,7 +91,8 @@ class VideoGCRF(nn.Module):
         Args:
             features: (M, C, H, W), what the embeddings are made from.
             clip_lengths: frames of each clip, with sum M; None: the M frames are one clip.
-            unary: (M, L, H, W) for a field over labels; others take the features themselves.
+            unary: (M, L, H, W), which a field over labels needs; others couple all of its channels
+                alike, and take the features themselves where it is None.
             valid_sizes: (height, width) in cells of each frame, the rest is padding at the bottom
                 and right; None: no padding.
 
@@ -130,8 +131,6 @@ class VideoGCRF(nn.Module):
         valid_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Terms:
         """The terms of frames; arguments as for ``forward``."""
-        if unary is not None and self.field.num_labels is None:
-            raise ValueError("layout 'shared' takes its features for unaries, no others")
         if unary is None and self.field.num_labels is not None:
             raise ValueError("layout 'per_label' takes unaries (M, L, H, W)")
         embeddings = self.embeddings(features, valid_sizes)

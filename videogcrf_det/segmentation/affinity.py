@@ -44,6 +44,7 @@ INHIBITION = (
     "Couplings inhibit: where they are red, a high score of {0} lowers that of {0} at the point; "
     "where they are blue, it raises it.\n"
 )
+ATTRACTION = "Scores at the point are averaged with those of what is red, those of all labels alike.\n"
 
 
 class Scores(NamedTuple):
@@ -132,6 +133,7 @@ def describe(
     in_pixels = maps_in_pixels({**couplings._asdict(), "change": change}, cells)
     masks = [labels == index if (labels == index).any() else None for labels in known]
     rows, table = coupling_rows(in_pixels, height * width, masks, "label")
+    said = ATTRACTION if model.crf.field.num_labels is None else INHIBITION.format(name)
     pictures = [PictureRow("Input", "with the point", clip.pictures)]
     if truth:
         pictures.append(_label_row("Ground truth", "annotated labels", clip, truth, palette))
@@ -156,7 +158,7 @@ def describe(
         outlines=masks,
         reference=clip.reference,
         point=point,
-        footer=INHIBITION.format(name) + footer(height * width, name if table else ""),
+        footer=said + footer(height * width, name if table else ""),
         legend=list(zip(*palette, strict=True)),
     )
     return grid, format_shares(table, frames, "label")

@@ -55,10 +55,10 @@ class PhaseTrainer(VideoTrainer):
 
     @classmethod
     def further_results(cls, cfg: CfgNode, model: nn.Module, dataset_name: str) -> dict[str, Any]:
-        """The accuracy of the pairwise objective but in phase "unary"."""
-        if cfg.MODEL.PHASE == "unary":
-            return {}
+        """The accuracy of the pairwise objective where labels have couplings."""
         bare: Any = getattr(model, "module", model)
+        if bare.crf is None or bare.crf.field.num_labels is None:
+            return {}
         with inference_context(bare), torch.no_grad():
             pairwise = evaluate_pairwise(bare, cls.build_test_loader(cfg, dataset_name))
         return {"pairwise": pairwise} if comm.is_main_process() else {}

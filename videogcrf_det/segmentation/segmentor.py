@@ -73,8 +73,9 @@ class VideoSegmentor(nn.Module):
             backbone: makes features of frames.
             head: makes unaries (M, L, h, w) of the features by name, and of those that the frames
                 came with (M, L, H, W), or None; has ``num_classes``, L.
-            crf: a VideoGCRF over labels on the feature ``embedding_feature``; None in
-                phase "unary", whose weights then suit random fields of any kind.
+            crf: a VideoGCRF over labels on the feature ``embedding_feature``, products, which have
+                couplings for pairs of labels, or averages, the same for all; None in phase
+                "unary", whose weights then suit random fields of any kind.
             phase: what is trained: "unary", "pairwise" or "joint".
             num_frames: V, the frames that inference couples at a time.
             window_step: frames from one window to the next.
@@ -136,17 +137,13 @@ class VideoSegmentor(nn.Module):
             )
         crf = None
         if cfg.MODEL.PHASE != "unary":
-            if cfg.MODEL.VIDEO_GCRF.PAIRWISE != "product":
-                raise InputError(
-                    f"MODEL.VIDEO_GCRF.PAIRWISE {cfg.MODEL.VIDEO_GCRF.PAIRWISE!r} is not for "
-                    "labels, which inhibit each other: set it to product"
-                )
+            options = gcrf_options(cfg)
+            if options["pairwise"] == "product":
+                options["num_labels"] = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+            else:
+                _check_averages(cfg)
             with wrong_options_named():
-                crf = VideoGCRF.build(
-                    shapes[embedding_feature].channels,
-                    num_labels=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
-                    **gcrf_options(cfg),
-                )
+                crf = VideoGCRF.build(shapes[embedding_feature].channels, **options)
         if crf is None and GivenUnaries.__name__ == cfg.MODEL.SEM_SEG_HEAD.NAME:
             backbone = GridBackbone(shapes)
         return {
@@ -363,3 +360,18 @@ class VideoSegmentor(nn.Module):
         """(height, width) of frames in cells of a feature map."""
         height, width = images.tensor.shape[2:]
         return [cells_of(size, (height, width), features) for size in images.image_sizes]
+
+
+def _check_averages(cfg: CfgNode) -> None:
+    """Raise InputError for what scores that are averaged over time have no use for."""
+    pairwise = f"MODEL.VIDEO_GCRF.PAIRWISE {cfg.MODEL.VIDEO_GCRF.PAIRWISE}"
+    if cfg.MODEL.PHASE == "pairwise":
+        raise InputError(
+            f"{pairwise} couples each label with itself alone, and phase pairwise teaches pairs of "
+            "labels: set PHASES.NAMES to ['unary', 'joint']"
+        )
+    if cfg.MODEL.VIDEO_GCRF.FUSION != "replace":
+        raise InputError(
+            f"{pairwise} gives scores as they are: set MODEL.VIDEO_GCRF.FUSION, which is "
+            f"{cfg.MODEL.VIDEO_GCRF.FUSION!r}, to 'replace'"
+        )

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.support.reference import reference_coupling, reference_matrix
-from tests.support.tiny import COLOURS, CONFIG, NAMES, VOID, label_map
+from tests.support.tiny import COLOURS, CONFIG, NAMES, VOID, label_map, make_weights
 from videogcrf_det import InputError
 from videogcrf_det.affinity.clip import Clip, clip_of_dataset, clip_of_video
 from videogcrf_det.affinity.couplings import cell_couplings
@@ -136,6 +136,20 @@ def test_another_label_at_the_point(described):
     np.testing.assert_array_equal(ball.outlines[1], label_map(4) == 2)
     for a, b in zip(box.rows[2:5], ball.rows[2:5], strict=True):
         assert (a.maps[1] != b.maps[1]).any()
+
+
+def test_averages_have_one_coupling_for_all_labels(described, make_cfg, tmp_path):
+    opts = ["MODEL.VIDEO_GCRF.PAIRWISE", "average", "MODEL.VIDEO_GCRF.SPATIAL_DIM", 0]
+    opts += ["MODEL.VIDEO_GCRF.BLOCK_SIZE", 0]
+    make_weights(make_cfg(*opts), tmp_path / "averages.pth")
+    opts += ["MODEL.WEIGHTS", str(tmp_path / "averages.pth")]
+    grids = [described(point=(30, 30), label=label, opts=opts)[3] for label in ("box", "ball")]
+    for grid in grids:
+        assert titles(grid)[2:4] == ["Temporal coupling", "Influence"]
+        assert "those of all labels alike" in grid.footer
+    for a, b in zip(*(grid.rows[2:4] for grid in grids), strict=True):
+        np.testing.assert_array_equal(a.maps, b.maps)
+    assert (grids[0].rows[-1].maps[1] != grids[1].rows[-1].maps[1]).any()
 
 
 def test_a_video_without_annotations(described, frames_folder):
