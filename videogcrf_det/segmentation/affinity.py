@@ -44,7 +44,7 @@ INHIBITION = (
     "Couplings inhibit: where they are red, a high score of {0} lowers that of {0} at the point; "
     "where they are blue, it raises it.\n"
 )
-ATTRACTION = "Scores at the point are averaged with those of what is red, those of all labels alike.\n"
+ATTRACTION = "Scores at the point are averaged with those of what is red, of all labels alike.\n"
 
 
 class Scores(NamedTuple):

@@ -146,7 +146,7 @@ def test_averages_have_one_coupling_for_all_labels(described, make_cfg, tmp_path
     grids = [described(point=(30, 30), label=label, opts=opts)[3] for label in ("box", "ball")]
     for grid in grids:
         assert titles(grid)[2:4] == ["Temporal coupling", "Influence"]
-        assert "those of all labels alike" in grid.footer
+        assert "of all labels alike" in grid.footer
     for a, b in zip(*(grid.rows[2:4] for grid in grids), strict=True):
         np.testing.assert_array_equal(a.maps, b.maps)
     assert (grids[0].rows[-1].maps[1] != grids[1].rows[-1].maps[1]).any()

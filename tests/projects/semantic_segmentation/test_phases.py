@@ -150,14 +150,14 @@ def touch(folder, phase):
 
 
 def test_averages_of_scores_are_trained_on_the_same_unaries(trained, tmp_path):
-    folder, words, variables, _ = trained
+    _, words, variables, _ = trained
     averages = ["MODEL.VIDEO_GCRF.PAIRWISE", "average", "MODEL.VIDEO_GCRF.SPATIAL_DIM", "0"]
     words = [*words, "OUTPUT_DIR", tmp_path, *averages, *iterations(200, 0, 10)]
     code, _, err = run(words, variables)
     assert code == 2
     assert "set PHASES.NAMES to ['unary', 'joint']" in err
     assert not list(tmp_path.iterdir())
-    code, out, err = run([*words, "PHASES.NAMES", "['unary', 'joint']"], variables)
+    code, _, err = run([*words, "PHASES.NAMES", "['unary', 'joint']"], variables)
     assert code == 0, err
     results = json.loads((tmp_path / "joint/inference/camvid_val/evaluation.json").read_text())
     assert results["results"].keys() == {"sem_seg"}
