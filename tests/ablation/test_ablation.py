@@ -88,6 +88,25 @@ def test_mean_and_spread_over_seeds(folder, write):
     assert "seeds 0, 1, 4" in (folder / "out" / "table.md").read_text()
 
 
+def test_gains_are_of_the_same_seed(folder, write):
+    """B has 20 + 0, 21 + 2, 24 + 8, A 10 + 0, 10 + 2, 10 + 8: gains of 10, 11 and 14 by hand."""
+    rows = [row("A", 10), row("B", "2{seed}"), row("C", 7, baseline="B", seeds=[0, 4])]
+    path = write(rows=rows, seeds=SEEDS, baseline="A")
+    run_ablation(path)
+    spread = (78 / 9 / 2) ** 0.5
+    assert table_md(folder)[4:] == [
+        ["", "over", "mIoU", "seeds"],
+        ["B", "A", f"+{35 / 3:.1f} ± {spread:.1f}", "3"],
+        ["C", "B", "-15.0 ± 2.8", "2"],  # 7 - 20, 15 - 32
+    ]
+    content = read_json(folder)["rows"]
+    assert "gains" not in content["A"]
+    assert content["B"]["baseline"] == "A"
+    assert content["B"]["gains"] == {"mIoU": {"0": 10, "1": 11, "4": 14}}
+    page = (folder / "out" / "index.html").read_text()
+    assert "<h3>Gains over a row, seed by seed</h3>" in page
+
+
 def test_a_row_with_some_of_the_seeds(folder, write):
     path = write(rows=[row("A", 10, seeds=[0]), row("B", 20)], seeds=[0, 1])
     run_ablation(path, rows=["A"])

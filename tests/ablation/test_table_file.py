@@ -42,6 +42,7 @@ def grid(**changes):
         ({"columns": {"AP": {"format": ".1f"}}}, "the column 'AP' has no path"),
         ({"columns": {"AP": {"path": "x", "format": ".q"}}}, "the format '.q'"),
         ({"plot": "AP"}, "plot is 'AP', which is no column: use mIoU"),
+        ({"baseline": "C"}, "'A' has the baseline 'C', which is no row: use A, B"),
         ({"seeds": []}, "seeds are"),
         ({"seeds": [1, "2"]}, "seeds are"),
         ({"seeds": [1, 1]}, "name each once"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tabulate import tabulate
 
 from videogcrf_det.ablation.runs import Run
-from videogcrf_det.ablation.table_file import Column, Table
+from videogcrf_det.ablation.table_file import Column, Row, Table
 from videogcrf_det.errors import InputError
 from videogcrf_det.evaluation.record import COST, read_cost, read_evaluation
 
@@ -21,6 +21,22 @@ class Summary(NamedTuple):
 
     mean: float
     spread: float | None
+
+    @staticmethod
+    def of(values: Sequence[float]) -> "Summary | None":
+        """Of one value a seed; None of no values."""
+        if not values:
+            return None
+        return Summary(
+            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+        )
+
+    def text(self, form: str, sign: str = "") -> str:
+        """For a cell of a table; ``sign`` "+" for differences."""
+        text = format(self.mean, sign + form)
+        if self.spread:  # what is the same for all seeds has none
+            text += f" ± {self.spread:{form}}"
+        return text
 
 
 @dataclass(frozen=True)
@@ -77,12 +93,16 @@ class Results:
 
     def summary(self, name: str, column: Column) -> Summary | None:
         """Mean and spread of a row; None if there is nothing."""
-        values = self.values(name, column)
-        if not values:
-            return None
-        return Summary(
-            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+        return Summary.of(self.values(name, column))
+
+    def gains(self, row: Row, column: Column) -> dict[int, float]:
+        """By how much a row is above its baseline, by the seeds that both have."""
+        own, baseline = (
+            {o.run.seed: o.values.get(column.heading) for o in self.outcomes.get(name, ())}
+            for name in (row.name, row.baseline)
         )
+        pairs = ((seed, own[seed], baseline[seed]) for seed in own if seed in baseline)
+        return {s: a - b for s, a, b in pairs if a is not None and b is not None}
 
     def markdown(self, command: str) -> str:
         """The table as a page.
@@ -97,9 +117,12 @@ class Results:
         return "\n\n".join(parts) + "\n"
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """Caption, headers and lines of cells: of the rows, and of the grid by column."""
+        """Caption, headers and lines of cells: of the rows, of what each gains over its baseline,
+        and of the grid by column."""
         table = self.table
         rows = [("", *self._rows())] if table.rows else []
+        if any(row.baseline for row in table.rows):
+            rows.append(("Gains over a row, seed by seed", *self._gains()))
         return rows + [self._grid(column) for column in table.columns if table.grid]
 
     def _rows(self) -> tuple[list[str], list[list[str]]]:
@@ -117,6 +140,21 @@ class Results:
             lines.append(cells)
         return headers, lines
 
+    def _gains(self) -> tuple[list[str], list[list[str]]]:
+        columns, lines = self.table.columns, []
+        for row in self.table.rows:
+            gains = [self.gains(row, column) for column in columns]
+            seeds = {seed for of_column in gains for seed in of_column}
+            if not row.baseline or row.baseline == row.name or not seeds:
+                continue
+            cells = [
+                MISSING if summary is None else summary.text(column.format, "+")
+                for column, of_column in zip(columns, gains, strict=True)
+                for summary in [Summary.of(list(of_column.values()))]
+            ]
+            lines.append([row.name, row.baseline, *cells, str(len(seeds))])
+        return ["", "over", *(c.heading for c in columns), "seeds"], lines
+
     def _grid(self, column: Column) -> tuple[str, list[str], list[list[str]]]:
         grid = self.table.grid
         assert grid is not None
@@ -130,12 +168,7 @@ class Results:
     def cell(self, name: str, column: Column) -> str:
         """Mean and spread of a row to read."""
         summary = self.summary(name, column)
-        if summary is None:
-            return MISSING
-        text = format(summary.mean, column.format)
-        if summary.spread:  # what is the same for all seeds has none
-            text += f" ± {summary.spread:{column.format}}"
-        return text
+        return MISSING if summary is None else summary.text(column.format)
 
     def notes(self) -> list[str]:
         """Remarks on the metrics."""
@@ -162,6 +195,9 @@ class Results:
         rows = {row.name: self._row_content(row.name) for row in (*table.rows, *table.cells)}
         for row in table.rows:
             rows[row.name]["paper"] = row.paper
+            if row.baseline not in ("", row.name):
+                gains = {c.heading: self.gains(row, c) for c in table.columns}
+                rows[row.name] |= {"baseline": row.baseline, "gains": gains}
         content = {
             "title": table.title,
             "dataset": table.dataset,

@@ -22,6 +22,7 @@ TABLE_KEYS: dict[str, Any] = {
     "grid": dict,
     "seeds": list,
     "plot": str,
+    "baseline": str,
     "config": str,
     "args": str,
     "opts": dict,
@@ -37,6 +38,7 @@ ROW_KEYS = {
     "results": str,
     "dataset": str,
     "seeds": list,
+    "baseline": str,
     "paper": dict,
 }
 

@@ -46,6 +46,7 @@ class Row:
     results: str  # the folder that has inference/<data set>, with placeholders
     dataset: str
     seeds: tuple[int, ...]
+    baseline: str  # the row that it is compared with; "": none
     paper: dict[str, float]  # the paper's metrics by heading
 
     @property
@@ -136,6 +137,13 @@ def _table(content: Any, path: Path, output: str | None) -> Table:
         names, times = Counter(getattr(row, kind) for row in (*rows, *cells)).most_common(1)[0]
         if times > 1:
             raise InputError(f"{times} rows have the {kind} {names!r}: rename one")
+    for row in rows:
+        if row.baseline and row.baseline not in {other.name for other in rows}:
+            known = ", ".join(other.name for other in rows)
+            raise InputError(
+                f"the row {row.name!r} has the baseline {row.baseline!r}, which is no row: use "
+                f"{known}"
+            )
     return Table(
         path=path,
         title=content["title"],
@@ -205,6 +213,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
         results=results,
         dataset=content.get("dataset", table["dataset"]),
         seeds=seeds,
+        baseline=content.get("baseline", table.get("baseline", "")),
         paper=paper,
     )
 
