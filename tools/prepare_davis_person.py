@@ -58,6 +58,13 @@ def main() -> None:
     )
     parser.add_argument("--first", type=int, metavar="N", help="frames of each sequence to take")
     parser.add_argument(
+        "--step",
+        type=int,
+        default=1,
+        metavar="N",
+        help="take one frame in N, as a camera of a lower frame rate does",
+    )
+    parser.add_argument(
         "--label-every",
         type=int,
         default=1,
@@ -69,8 +76,8 @@ def main() -> None:
         "--output",
         metavar="FILE",
         help="file to write (default: ROOT/annotations/davis_person_SPLIT.json, with --all-objects "
-        "davis_2016_objects_SPLIT.json, with --first and --label-every N "
-        "..._SPLIT_N_every_N.json)",
+        "davis_2016_objects_SPLIT.json, with --first, --step and "
+        "--label-every N ..._SPLIT_N_step_N_every_N.json)",
     )
     args = parser.parse_args()
 
@@ -85,6 +92,7 @@ def main() -> None:
         ignore_masks=args.ignore_masks,
         all_objects=args.all_objects,
         first=args.first,
+        step=args.step,
         every=args.label_every,
         output=args.output,
     )

@@ -186,6 +186,16 @@ def test_the_first_frames_of_every_sequence(davis):
         prepare_davis_person(davis, "train", first=0)
 
 
+def test_one_frame_in_two(davis):
+    summary = prepare_davis_person(davis, "train", step=2)
+    assert summary.output.name == "davis_person_train_step_2.json"
+    images = json.loads(summary.output.read_text())["images"]
+    assert [Path(image["file_name"]).stem for image in images] == ["00000", "00002"]
+    assert [image["frame_id"] for image in images] == [0, 1]
+    with pytest.raises(InputError, match="--step is 0: give a number of frames"):
+        prepare_davis_person(davis, "train", step=0)
+
+
 def test_labels_of_one_frame_in_so_many(davis):
     summary = prepare_davis_person(davis, "train", every=2)
     assert summary.output.name == "davis_person_train_every_2.json"

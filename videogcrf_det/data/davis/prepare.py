@@ -32,11 +32,17 @@ class Subset:
     category: str
 
     def file_name(
-        self, split: str, first: int | None = None, every: int = 1, suffix: str = "json"
+        self,
+        split: str,
+        first: int | None = None,
+        step: int = 1,
+        every: int = 1,
+        suffix: str = "json",
     ) -> str:
-        """The name of a file with the first frames of videos, every N-th of them labelled."""
-        part = "" if first is None else f"_{first}"
-        return f"{self.name}_{split}{part}{f'_every_{every}' if every > 1 else ''}.{suffix}"
+        """The name of a file with some frames of videos; see prepare_davis_person."""
+        parts = [self.name, split] + [str(first)] * (first is not None)
+        parts += [f"step_{step}"] * (step > 1) + [f"every_{every}"] * (every > 1)
+        return f"{'_'.join(parts)}.{suffix}"
 
 
 PERSONS = Subset("DAVIS-Person", "davis_person", "2017", PERSON)
@@ -139,6 +145,7 @@ def prepare_davis_person(
     ignore_masks: str | os.PathLike[str] | None = None,
     all_objects: bool = False,
     first: int | None = None,
+    step: int = 1,
     every: int = 1,
     output: str | os.PathLike[str] | None = None,
 ) -> Summary:
@@ -162,6 +169,7 @@ def prepare_davis_person(
         ignore_masks: folder with <sequence>/<frame>.png, non-zero where do-not-care; frames and
             sequences without one have no such region.
         first: number of frames to take of each sequence; None: all.
+        step: take one frame in N, as a camera of a lower frame rate does.
         every: keep the labels of every N-th frame; the others are context (few_labels.py).
         output: file to write; by default root/annotations/davis_person_<split>.json, or with
             ``all_objects`` davis_2016_objects_<split>.json, with the numbers above at the end.
@@ -175,9 +183,11 @@ def prepare_davis_person(
         raise InputError(f"{root} is not a folder: give one with JPEGImages and Annotations")
     if first is not None and first < 1:
         raise InputError(f"--first is {first}: give a number of frames, 1 or more")
+    if step < 1:
+        raise InputError(f"--step is {step}: give a number of frames, 1 or more")
     if all_objects and semantics is not None:
         raise InputError("--all-objects takes objects of all categories: leave out --semantics")
-    target = root / "annotations" / subset.file_name(split, first, every)
+    target = root / "annotations" / subset.file_name(split, first, step, every)
     target = target if output is None else Path(output)
     if target.resolve() == _semantics_file(root, semantics).resolve():
         raise InputError(f"--output {target} would replace --semantics: name another file")
@@ -187,7 +197,7 @@ def prepare_davis_person(
     folder = _open(root, resolution, semantics, ignore_masks, explicit, all_objects, problems)
     problems.raise_any()
     videos, without_person, missing = _read_videos(folder, names, problems)
-    videos = {name: frames[:first] for name, frames in videos.items()}
+    videos = {name: frames[::step][:first] for name, frames in videos.items()}
     content = _to_coco(videos, f"{subset.category}s of {split}, {resolution}", subset.category)
     labelled = label_every(content["images"], content["annotations"], every)
     content["images"], content["annotations"] = labelled
