@@ -228,6 +228,16 @@ def test_folders_and_results_of_no_use(folder, write):
 
 
 @posix_only
+def test_readers_that_have_seen_enough(folder, write):
+    path = write(rows=[row(f"row {number}", number) for number in range(2000)])
+    process = start_tool(folder, path, "--dry-run")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait() == 141
+    assert process.stderr.read() == ""
+
+
+@posix_only
 @pytest.mark.slow
 def test_nohup(folder, write):
     """A terminal that is closed does not end what was started to outlive it."""
