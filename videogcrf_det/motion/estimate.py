@@ -8,22 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videogcrf_det.motion.flow import DISFlow, FlowFolder, FlowMap, Image
+from videogcrf_det.motion.flow import DISFlow, FlowFolder
 from videogcrf_det.motion.warp import Motion
 
+Image = NDArray[np.uint8]  # (H, W, 3)
 # flow(previous, current) -> (H, W, 2): for each pixel of the current image, the way in pixels to
 # where it was in the previous one
-Flow = Callable[[Image, Image], FlowMap]
-
-MOSTLY = 0.9  # of the pixels of a frame that nothing has spoilt have a way that leads home
+Flow = Callable[[Image, Image], NDArray[np.float32]]
 
 
 class MotionEstimator:
-    """Makes Motion of successive pictures, in both directions.
+    """Makes Motion of successive pictures, in both directions, as far as it can be trusted.
 
-    Where going there and back does not lead home, something is spoilt, hidden or gone, and its
-    motion is guessed. A spoilt frame is passed by: the way from the frame before it to the one
-    after it is halved where that leads home; otherwise things move on as they did.
+    Where going there and back does not lead home, there is no motion: what is spoilt, hidden or
+    gone stays where it was.
 
     Args:
         flow: see Flow.
@@ -33,12 +31,11 @@ class MotionEstimator:
     def __init__(self, flow: Flow, scale: float = 0.5) -> None:
         self.flow = flow
         self.scale = scale
-        self.reset()
+        self._before: Image | None = None
 
     def reset(self) -> None:
-        """Forget the last frames."""
-        self._seen: list[Image] = []  # the last two
-        self._way: FlowMap | None = None  # between them, backward
+        """Forget the last frame."""
+        self._before = None
         if isinstance(self.flow, FlowFolder):
             self.flow.reset()
 
@@ -51,42 +48,26 @@ class MotionEstimator:
         pixels = picture[0].float().cpu().numpy() * 255
         image = np.clip(np.rint(pixels), 0, 255).astype(np.uint8).transpose(1, 2, 0)
         image = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
-        if not self._seen or self._seen[-1].shape != image.shape:
-            self._seen, self._way = [image], None
+        before, self._before = self._before, image
+        if before is None or before.shape != image.shape:
             return None
-        *earlier, before = self._seen
         backward, forward = self.flow(before, image), self.flow(image, before)
-        home = consistent(backward, forward)
-        guess = np.zeros_like(backward) if self._way is None else _at(self._way, self._way)
-        if earlier and home.mean() < MOSTLY and not isinstance(self.flow, FlowFolder):
-            over_two = self.flow(earlier[0], image)
-            leads_home = consistent(over_two, self.flow(image, earlier[0]))
-            guess = np.where(leads_home[..., None], over_two / 2, guess)
-        home_ahead = consistent(forward, backward)
-        backward = np.where(home[..., None], backward, guess)
-        forward = np.where(home_ahead[..., None], forward, -_at(backward, -backward))
-        self._seen, self._way = [before, image], backward
+        kept = consistent(backward, forward), consistent(forward, backward)
         height, width = image.shape[:2]
         ways = [
-            torch.from_numpy(flow / np.array([width, height], np.float32))
+            torch.from_numpy(flow * mask[..., None] / np.array([width, height], np.float32))
             .permute(2, 0, 1)[None]
             .to(device or picture.device)
-            for flow in (backward, forward)
+            for flow, mask in zip((backward, forward), kept, strict=True)
         ]
         return Motion(*ways)
 
 
-def _at(flow: FlowMap, way: FlowMap) -> FlowMap:
-    """A flow (H, W, 2) at the places that a way (H, W, 2) leads to."""
-    rows, columns = np.indices(way.shape[:2], np.float32)
-    x, y = columns + way[..., 0], rows + way[..., 1]
-    found = cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32)
-
-
-def consistent(there: FlowMap, back: FlowMap) -> NDArray[np.bool_]:
+def consistent(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
     """A mask of the pixels whose way there (H, W, 2) and back leads home, to a tenth or a pixel."""
-    returned = _at(back, there)
+    rows, columns = np.indices(there.shape[:2], np.float32)
+    x, y = columns + there[..., 0], rows + there[..., 1]
+    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     error = np.linalg.norm(there + returned, axis=2)
     length = np.linalg.norm(there, axis=2) + np.linalg.norm(returned, axis=2)
     return error <= 0.5 + 0.05 * length
