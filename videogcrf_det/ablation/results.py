@@ -31,13 +31,6 @@ class Summary(NamedTuple):
             statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
         )
 
-    def text(self, form: str, sign: str = "") -> str:
-        """For a cell of a table; ``sign`` "+" for differences."""
-        text = format(self.mean, sign + form)
-        if self.spread:  # what is the same for all seeds has none
-            text += f" ± {self.spread:{form}}"
-        return text
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -143,16 +136,14 @@ class Results:
     def _gains(self) -> tuple[list[str], list[list[str]]]:
         columns, lines = self.table.columns, []
         for row in self.table.rows:
-            gains = [self.gains(row, column) for column in columns]
-            seeds = {seed for of_column in gains for seed in of_column}
-            if not row.baseline or row.baseline == row.name or not seeds:
-                continue
+            gains = {column: self.gains(row, column) for column in columns}
+            seeds = {seed for of_column in gains.values() for seed in of_column}
             cells = [
-                MISSING if summary is None else summary.text(column.format, "+")
-                for column, of_column in zip(columns, gains, strict=True)
-                for summary in [Summary.of(list(of_column.values()))]
+                _cell(Summary.of(list(of_column.values())), f"+{column.format}")
+                for column, of_column in gains.items()
             ]
-            lines.append([row.name, row.baseline, *cells, str(len(seeds))])
+            if seeds:
+                lines.append([row.name, row.baseline, *cells, str(len(seeds))])
         return ["", "over", *(c.heading for c in columns), "seeds"], lines
 
     def _grid(self, column: Column) -> tuple[str, list[str], list[list[str]]]:
@@ -167,8 +158,7 @@ class Results:
 
     def cell(self, name: str, column: Column) -> str:
         """Mean and spread of a row to read."""
-        summary = self.summary(name, column)
-        return MISSING if summary is None else summary.text(column.format)
+        return _cell(self.summary(name, column), column.format)
 
     def notes(self) -> list[str]:
         """Remarks on the metrics."""
@@ -195,7 +185,7 @@ class Results:
         rows = {row.name: self._row_content(row.name) for row in (*table.rows, *table.cells)}
         for row in table.rows:
             rows[row.name]["paper"] = row.paper
-            if row.baseline not in ("", row.name):
+            if row.baseline:
                 gains = {c.heading: self.gains(row, c) for c in table.columns}
                 rows[row.name] |= {"baseline": row.baseline, "gains": gains}
         content = {
@@ -226,6 +216,15 @@ class Results:
                 for outcome in self.outcomes.get(name, ())
             ],
         }
+
+
+def _cell(summary: Summary | None, form: str) -> str:
+    if summary is None:
+        return MISSING
+    text = format(summary.mean, form)
+    if summary.spread:  # what is the same for all seeds has none
+        text += f" ± {format(summary.spread, form.removeprefix('+'))}"
+    return text
 
 
 def read_outcome(run: Run, columns: Sequence[Column]) -> Outcome:

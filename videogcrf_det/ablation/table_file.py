@@ -46,7 +46,7 @@ class Row:
     results: str  # the folder that has inference/<data set>, with placeholders
     dataset: str
     seeds: tuple[int, ...]
-    baseline: str  # the row that it is compared with; "": none
+    baseline: str  # the other row that it is compared with; "": none
     paper: dict[str, float]  # the paper's metrics by heading
 
     @property
@@ -200,6 +200,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
     check_opts(opts, where)
     results = content.get("results", table.get("results", "{folder}"))
     fill(results, dict.fromkeys(PLACEHOLDERS, ""))
+    baseline = content.get("baseline", table.get("baseline", ""))
     all_seeds = table.get("seeds", [0])
     seeds = _seeds(content.get("seeds", all_seeds))
     if not set(seeds) <= set(all_seeds):
@@ -213,7 +214,7 @@ def _row(content: Any, table: Mapping[str, Any], path: Path, columns: Mapping[st
         results=results,
         dataset=content.get("dataset", table["dataset"]),
         seeds=seeds,
-        baseline=content.get("baseline", table.get("baseline", "")),
+        baseline="" if baseline == name else baseline,
         paper=paper,
     )
 

@@ -176,12 +176,12 @@ def _builtin() -> Iterator[tuple[str, str, str]]:
         yield f"mini_davis_degraded_person_{split}", "mini_davis_degraded", "person"
     for every in (5, 10):  # labels of every N-th frame
         yield f"davis_2016_objects_train_every_{every}", "DAVIS", "object"
-    # the first 30 frames of each sequence; one frame in three
-    for split in ["train", "val", "val_30", "val_step_3"]:
+    # val_30: the first 30 frames of each sequence; val_step_3: one in three, spoilt in other places
+    copies = dict.fromkeys(("train", "val", "val_30"), "DAVIS_2016")
+    for split, copy in {**copies, "val_step_3": "DAVIS_2016_step_3"}.items():
         yield f"davis_2016_objects_{split}", "DAVIS", "object"
         for kind in COPIES:
-            folder = f"DAVIS_2016{'_step_3' * split.endswith('_step_3')}_{kind}"  # other frames
-            yield f"{kind}_davis_2016_objects_{split}", folder, "object"
+            yield f"{kind}_davis_2016_objects_{split}", f"{copy}_{kind}", "object"
 
 
 def _register_builtin() -> None:

@@ -181,10 +181,9 @@ def prepare_davis_person(
     subset = OBJECTS if all_objects else PERSONS
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give one with JPEGImages and Annotations")
-    if first is not None and first < 1:
-        raise InputError(f"--first is {first}: give a number of frames, 1 or more")
-    if step < 1:
-        raise InputError(f"--step is {step}: give a number of frames, 1 or more")
+    for flag, number in (("--first", first), ("--step", step)):
+        if number is not None and number < 1:
+            raise InputError(f"{flag} is {number}: give a number of frames, 1 or more")
     if all_objects and semantics is not None:
         raise InputError("--all-objects takes objects of all categories: leave out --semantics")
     target = root / "annotations" / subset.file_name(split, first, step, every)
