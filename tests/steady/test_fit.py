@@ -11,6 +11,7 @@ from tests.conftest import CONFIG
 from tests.support.pictures import scene
 from videogcrf_det.errors import InputError
 from videogcrf_det.gcrf.chain_field import ChainField
+from videogcrf_det.steady import spoil
 from videogcrf_det.steady.clips import LENGTH, collect_clips, read_clip
 from videogcrf_det.steady.detector import Detector, demo_cfg, find_config, load_detector
 from videogcrf_det.steady.fields import SteadyFields
@@ -19,6 +20,7 @@ from videogcrf_det.steady.fit_video import fit_video
 from videogcrf_det.steady.spoil import KINDS, compress, shake, spoil_clip
 from videogcrf_det.steady.stream import FieldStream
 from videogcrf_det.video import VideoWriter
+from videogcrf_det.video.codec import H264
 from videogcrf_det.video.find import find_videos
 
 
@@ -52,8 +54,10 @@ def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path
     before = fitter.restored()
     fitter.run()
     after = fitter.restored()
-    for name in ("p2", "p3"):  # coarser levels have few cells of such small frames
-        assert after.smoothed[name] < 0.5 * after.spoilt[name]  # still scenes: most is there
+    levels = ("p2", "p3", "p4", "p5")  # p6 has few cells of such small frames
+    left = [after.smoothed[name] / after.spoilt[name] for name in levels]
+    assert np.mean(left) < 0.5  # still scenes: most is there
+    for name in levels:
         assert after.smoothed[name] < before.smoothed[name]
         assert after.clear[name] < 0.05
     assert own.keys() == detector.model.state_dict().keys()
@@ -162,7 +166,7 @@ def test_spoilt_frames_are_in_a_row_and_never_all():
 
 
 @pytest.mark.parametrize("size", [(64, 96), (63, 97)])
-def test_kinds_of_spoiling_keep_size_and_type(size):
+def test_kinds_of_spoiling_keep_size_and_type(size, monkeypatch):
     frames = [scene(*size)] * 2
     for kind in KINDS:
         for image in kind(frames, np.random.default_rng(0)):
@@ -171,8 +175,10 @@ def test_kinds_of_spoiling_keep_size_and_type(size):
     clear = frames[0].astype(float)
     shaken = shake(frames[0], np.random.default_rng(0))
     assert cv2.Laplacian(shaken, cv2.CV_32F).var() < cv2.Laplacian(frames[0], cv2.CV_32F).var()
-    for image in compress(frames, np.random.default_rng(0)):
-        assert 2 < np.abs(image - clear).mean() < 30  # coarse, and still the same picture
+    for encoder in (H264, "none such"):  # then another one
+        monkeypatch.setattr(spoil, "H264", encoder)
+        for image in compress(frames, np.random.default_rng(0)):
+            assert 2 < np.abs(image - clear).mean() < 30  # coarse, and still the same picture
 
 
 @pytest.mark.parametrize(

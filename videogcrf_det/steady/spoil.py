@@ -1,6 +1,5 @@
 """Clips of which some frames are spoilt, as happens to real footage."""
 
-import io
 from collections.abc import Callable, Sequence
 
 import av
@@ -9,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videogcrf_det.data.degrade import DEGRADATIONS
+from videogcrf_det.video.codec import H264, recode
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]  # (H, W, 3)
+Image = NDArray[np.uint8]  # (H, W, 3), BGR
 LONGEST = 3  # spoilt frames in a row
 
 
@@ -56,31 +56,14 @@ def shake(image: Image, rng: Rng) -> Image:
 
 
 def compress(frames: Sequence[Image], rng: Rng) -> list[Image]:
-    """Frames encoded at a low rate (MPEG-4 Part 2, or H.264 where FFmpeg has it)."""
-    height, width = frames[0].shape[:2]
-    even = [frame[: height // 2 * 2, : width // 2 * 2] for frame in frames]
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as output:
-        try:
-            stream = output.add_stream("libx264", rate=25)
-            stream.options = {"crf": str(int(rng.integers(42, 51))), "preset": "veryfast"}
-        except (ValueError, av.FFmpegError):
-            stream = output.add_stream("mpeg4", rate=25)
-            stream.options = {"qscale": "31"}
-        stream.height, stream.width, stream.pix_fmt = *even[0].shape[:2], "yuv420p"
-        for frame in even:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
-            output.mux(stream.encode(picture))
-        output.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as source:
-        decoded = [frame.to_ndarray(format="bgr24") for frame in source.decode(video=0)]
-    result = []
-    for frame, small in zip(frames, decoded, strict=True):
-        whole = frame.copy()  # a row or column that encoders cannot take stays
-        whole[: small.shape[0], : small.shape[1]] = small
-        result.append(whole)
-    return result
+    """Frames encoded at a low rate (H.264 where FFmpeg encodes it, MPEG-4 Part 2 otherwise)."""
+    rgb = [frame[..., ::-1] for frame in frames]
+    options = {"crf": str(int(rng.integers(42, 51))), "preset": "veryfast"}
+    try:
+        coded = recode(rgb, H264, options)
+    except (ValueError, av.FFmpegError):
+        coded = recode(rgb, "mpeg4", {"qmin": "31", "qmax": "31"})
+    return [frame[..., ::-1] for frame in coded]
 
 
 KINDS: tuple[Callable[[Sequence[Image], Rng], list[Image]], ...] = (
