@@ -35,7 +35,9 @@ from videogcrf_det.steady.stream import steady_clip, variance_of
 # view(clips, rng): clips of frames (H, W, 3) BGR, the first one to be spoilt, as they are seen
 View = Callable[[list[list[Image]], np.random.Generator], list[list[Image]]]
 
-OBJECTIVES = ("features", "heads", "both", "labels")
+# the highest learning rate of each; losses on sampled proposals are noisy, and at ten times this
+# rate links die
+OBJECTIVES = {"features": 1e-2, "heads": 1e-2, "both": 1e-2, "labels": 1e-3}
 WARM_UP = 0.1  # share of the budget in which the learning rate rises
 CHECKS = 5  # looks at held-out clips, spread over the budget
 PATIENCE = 2  # of them without a gain, before it stops
@@ -49,8 +51,8 @@ class FitOptions:
     Attributes:
         iterations, minutes: the budget, one of the two; the other is None.
         clips: of LENGTH frames, an iteration.
-        rate: the highest learning rate.
         objective: one of OBJECTIVES: what is compared with that of clear frames, or with labels.
+        rate: the highest learning rate; None: that of the objective.
         motion: link along optical flow, not the same places.
         ready_made: begin with the fields that come with the package.
         refine: change features before they are coupled, and spoil half of the clips throughout.
@@ -59,8 +61,8 @@ class FitOptions:
     iterations: int | None = None
     minutes: float | None = None
     clips: int = 2
-    rate: float = 1e-2
     objective: str = "features"
+    rate: float | None = None
     motion: bool = False
     ready_made: bool = False
     refine: bool = False
@@ -143,7 +145,8 @@ class Fitter:
         groups: list[dict[str, Any]] = [{"params": others, "share": 1.0}]
         if refined:
             groups.append({"params": refined, "share": REFINED_RATE})
-        self.optimizer = torch.optim.AdamW(groups, options.rate, weight_decay=1e-4)
+        self.rate = OBJECTIVES[options.objective] if options.rate is None else options.rate
+        self.optimizer = torch.optim.AdamW(groups, self.rate, weight_decay=1e-4)
         self.done = 0  # iterations
         self.seconds = 0.0  # spent on them
         self.history: list[tuple[float, float]] = []  # progress and held-out loss
@@ -318,7 +321,7 @@ class Fitter:
 
     def _set_rate(self) -> None:
         warm = min(1.0, (self.progress + 0.01) / WARM_UP)
-        rate = self.options.rate * warm * (1 + math.cos(math.pi * min(1.0, self.progress))) / 2
+        rate = self.rate * warm * (1 + math.cos(math.pi * min(1.0, self.progress))) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
 
