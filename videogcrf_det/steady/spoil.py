@@ -63,7 +63,7 @@ def compress(frames: Sequence[Image], rng: Rng) -> list[Image]:
         coded = recode(rgb, H264, options)
     except (ValueError, av.FFmpegError):
         coded = recode(rgb, "mpeg4", {"qmin": "31", "qmax": "31"})
-    return [frame[..., ::-1] for frame in coded]
+    return [np.ascontiguousarray(frame[..., ::-1]) for frame in coded]
 
 
 KINDS: tuple[Callable[[Sequence[Image], Rng], list[Image]], ...] = (
