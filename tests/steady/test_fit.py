@@ -50,14 +50,12 @@ def fitter_of(detector, clips, folder, iterations, refine=0):
 def test_restores_what_is_spoilt_and_leaves_the_rest(footage, detector, tmp_path):
     own = {name: value.clone() for name, value in detector.model.state_dict().items()}
     clips = collect_clips(find_videos([str(footage)]), tmp_path / "clips", detector.resize, [])
-    fitter = fitter_of(detector, clips, tmp_path, 40)
+    fitter = fitter_of(detector, clips, tmp_path, 120)
     before = fitter.restored()
     fitter.run()
     after = fitter.restored()
-    levels = ("p2", "p3", "p4", "p5")  # p6 has few cells of such small frames
-    left = [after.smoothed[name] / after.spoilt[name] for name in levels]
-    assert np.mean(left) < 0.5  # still scenes: most is there
-    for name in levels:
+    for name in ("p2", "p3", "p4", "p5"):  # p6 has few cells of such small frames
+        assert after.smoothed[name] < 0.5 * after.spoilt[name]  # still scenes: most is there
         assert after.smoothed[name] < before.smoothed[name]
         assert after.clear[name] < 0.05
     assert own.keys() == detector.model.state_dict().keys()
