@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.support.layers import CHANNELS, KINDS, LABELS, close, inputs, make, reference_output
+from tests.support.layers import (
+    CHANNELS,
+    KINDS,
+    LABELS,
+    assert_close,
+    inputs,
+    make,
+    reference_output,
+)
 from tests.support.reference import reference_coupling
 from videogcrf_det.gcrf import Terms, VideoGCRF, gcrf_inference
 
@@ -23,7 +31,7 @@ def test_equals_the_dense_reference(layout, neighbourhood, self_coupling, lam):
     expected = reference_output(module, features, **unary)
     assert output.shape == expected.shape
     assert (expected - unary.get("unary", features)).abs().max() > 1e-2
-    close(output, expected)
+    assert_close(output, expected)
 
 
 @pytest.mark.parametrize("num_convs", [0, 1, 2])
@@ -50,7 +58,7 @@ def test_embeddings(layout, num_convs, scaled):
             hidden = hidden.view(num_labels, -1, height, width)
             root = math.sqrt(height * width) if scaled else 1.0
             expected[:, :, :height, :width] = hidden / root
-            close(embedded[frame], expected.transpose(0, 1).flatten(1), 1e-5)
+            assert_close(embedded[frame], expected.transpose(0, 1).flatten(1), 1e-5)
 
 
 def test_embeddings_do_not_depend_on_the_scale_of_the_features():
@@ -59,7 +67,7 @@ def test_embeddings_do_not_depend_on_the_scale_of_the_features():
     for plain, scaled in zip(
         module.embeddings(features)[:2], module.embeddings(100 * features - 7)[:2], strict=True
     ):
-        close(scaled, plain, 1e-3)
+        assert_close(scaled, plain, 1e-3)
     assert all(e.isfinite().all() for e in module.embeddings(torch.zeros_like(features))[:2])
 
 
@@ -69,7 +77,9 @@ def test_strength_does_not_depend_on_the_image_size():
     features, _ = inputs("shared", 3)
     output = module(features)
     assert (output - features).abs().max() > 0.1
-    close(module(features.repeat_interleave(2, 2).repeat_interleave(2, 3))[..., ::2, ::2], output)
+    assert_close(
+        module(features.repeat_interleave(2, 2).repeat_interleave(2, 3))[..., ::2, ::2], output
+    )
 
 
 def test_frames_are_coupled_by_the_temporal_branch_alone():
@@ -80,17 +90,17 @@ def test_frames_are_coupled_by_the_temporal_branch_alone():
     assert (module(features) - module(changed))[:3].abs().amax(dim=(1, 2, 3)).min() > 1e-3
     spatial_only = make(temporal_dim=0)
     assert spatial_only.field.temporal is None
-    close(spatial_only(features)[:3], spatial_only(changed)[:3], 1e-5)
-    close(spatial_only(features), reference_output(spatial_only, features))
+    assert_close(spatial_only(features)[:3], spatial_only(changed)[:3], 1e-5)
+    assert_close(spatial_only(features), reference_output(spatial_only, features))
     alone = torch.cat([spatial_only(frame[None]) for frame in features])
-    close(spatial_only(features), alone)
+    assert_close(spatial_only(features), alone)
 
 
 def test_temporal_terms_alone():
     module = make(spatial_dim=0)
     assert module.field.spatial is None
     features, _ = inputs("shared", 4)
-    close(module(features), reference_output(module, features))
+    assert_close(module(features), reference_output(module, features))
 
 
 @pytest.mark.parametrize("layout", ["shared", "per_label"])
@@ -99,15 +109,15 @@ def test_one_frame_is_a_spatial_field(layout):
     features, unary = inputs(layout, 1)
     output = module(features, **unary)
     module.field.temporal = None
-    close(module(features, **unary), output, 1e-5)
+    assert_close(module(features, **unary), output, 1e-5)
 
 
 def test_distance_decay_reaches_the_coupling():
     features, _ = inputs("shared", 4)
     plain, weak, strong = [make(distance_decay=decay)(features) for decay in (None, 1e-3, 1e6)]
     assert (plain - weak).abs().max() > 1e-2
-    close(plain, strong, 1e-3)
-    close(weak, make(temporal_dim=0)(features), 1e-3)
+    assert_close(plain, strong, 1e-3)
+    assert_close(weak, make(temporal_dim=0)(features), 1e-3)
 
 
 # --- clips and padding ----------------------------------------------------------------------------
@@ -122,7 +132,9 @@ def test_clips_of_different_lengths_equal_separate_calls(layout):
     first = 0
     for length in lengths:
         part = slice(first, first + length)
-        close(output[part], module(features[part], **{k: u[part] for k, u in unary.items()}), 1e-5)
+        assert_close(
+            output[part], module(features[part], **{k: u[part] for k, u in unary.items()}), 1e-5
+        )
         first += length
     together = module(features, **unary)
     assert (together - output).abs().max() > 1e-2
@@ -131,7 +143,7 @@ def test_clips_of_different_lengths_equal_separate_calls(layout):
 def test_all_frames_are_one_clip_unless_said():
     module = make()
     features, _ = inputs("shared", 4)
-    close(module(features), module(features, [4]))
+    assert_close(module(features), module(features, [4]))
 
 
 SIZES = [(4, 5), (4, 5), (3, 6)]
@@ -169,7 +181,7 @@ def test_padding_does_not_matter(layout, pairwise, fusion, height, width, garbag
         h, w = SIZES[first]
         part = (slice(first, first + length), slice(None), slice(h), slice(w))
         alone = module(features[part], **{key: u[part] for key, u in unary.items()})
-        close(output[part], alone)
+        assert_close(output[part], alone)
         first += length
 
 
@@ -194,7 +206,7 @@ def test_padding_keeps_its_unaries(layout, pairwise, coupled, fusion):
 def test_valid_sizes_of_whole_frames_change_nothing():
     module = make()
     features, _ = inputs("shared", 3)
-    close(module(features, valid_sizes=[(4, 5)] * 3), module(features))
+    assert_close(module(features, valid_sizes=[(4, 5)] * 3), module(features))
 
 
 # --- fusion ---------------------------------------------------------------------------------------
@@ -217,13 +229,13 @@ def test_residual_adds_a_projection_of_the_difference(layout):
     difference = reference_output(module, features, **unary) - b
     projected = torch.einsum("oc,mchw->mohw", module.output.weight[:, :, 0, 0], difference)
     expected = b + projected + module.output.bias[:, None, None]
-    close(module(features, **unary), expected, 1e-3)
+    assert_close(module(features, **unary), expected, 1e-3)
 
 
 def test_replace_returns_the_unaries_where_embeddings_vanish():
     module = make(strength=0.0, lam=3.0)
     features, _ = inputs("shared", 3)
-    close(module(features), features, 1e-6)
+    assert_close(module(features), features, 1e-6)
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -271,7 +283,7 @@ def test_unaries_of_any_channels_have_the_couplings_of_the_features(pairwise):
     mixed, expected = (
         torch.einsum("lc,mchw->mlhw", weights, maps) for maps in (features, module(features))
     )
-    close(module(features, unary=mixed), expected, 1e-4)
+    assert_close(module(features, unary=mixed), expected, 1e-4)
 
 
 def test_unaries_must_fit_the_layout():
@@ -293,7 +305,7 @@ def test_module_equals_function():
     coupling = torch.from_numpy(reference_coupling(4, (1,), "psd")).float()
     rhs = features.flatten(2).mT[None]
     x = gcrf_inference(rhs, spatial[None], temporal[None], coupling, 0.5, rtol=1e-6)
-    close(module(features), 0.5 * x[0].mT.reshape(features.shape), 1e-5)
+    assert_close(module(features), 0.5 * x[0].mT.reshape(features.shape), 1e-5)
 
 
 @pytest.mark.parametrize(("layout", "pairwise"), KINDS)
@@ -328,4 +340,4 @@ def test_terms_of_frames_make_those_of_their_clip(fusion):
     torch.testing.assert_close(found, expected)
     streamed = list(layer.infer_video(zip("abc", frames, strict=True), 3))
     assert [name for name, _ in streamed] == ["a", "b", "c"]
-    torch.testing.assert_close(torch.cat([x for _, x in streamed]), expected, rtol=1e-4, atol=1e-4)
+    assert_close(torch.cat([x for _, x in streamed]), expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.support.layers import CHANNELS, KINDS, LABELS, close, inputs, make
+from tests.support.layers import CHANNELS, KINDS, LABELS, assert_close, inputs, make
 from videogcrf_det.gcrf import Embeddings, weighted_average
 
 
@@ -33,8 +33,8 @@ def test_embeddings_of_averages(options):
         if "coupled" not in options:
             numbers = numbers / (options["block_size"] or math.sqrt(height * width))
         expected[:, :height, :width] = numbers
-        close(temporal[frame], expected.flatten(1), 1e-5)
-        close(confidence[frame], trusted.flatten(1), 1e-5)
+        assert_close(temporal[frame], expected.flatten(1), 1e-5)
+        assert_close(confidence[frame], trusted.flatten(1), 1e-5)
 
 
 @pytest.mark.parametrize(("self_coupling", "neighbourhood"), [("psd", ()), ("zero", (1,))])
@@ -59,7 +59,7 @@ def test_averages_of_clips(self_coupling, neighbourhood):
             for unary, temporal, confidence in clips
         ]
         output = module(features, lengths)
-        close(output, torch.cat(expected))
+        assert_close(output, torch.cat(expected))
         assert (output - features).abs().max() > 0.3
 
 
@@ -78,7 +78,7 @@ def test_blocks_are_clips_of_their_own(size):
         for column in range(0, 5, size):
             block = (..., slice(row, row + size), slice(column, column + size))
             parts = Embeddings(None, temporal[block].flatten(2), confidence[block].flatten(2))
-            close(output[block], whole.field.infer(features[block], parts, [3]))
+            assert_close(output[block], whole.field.infer(features[block], parts, [3]))
     assert (output - features).abs().max() > 0.3
 
 
@@ -97,18 +97,18 @@ def test_averages_within_a_frame_alone():
         strength = 1.0 if decay is None else math.exp(-1 / decay)
         assert module.field.coupling(1).tolist() == [[pytest.approx(strength)]]
         assert module.field.coupling(2)[0, 0] == module.field.coupling(1)[0, 0]
-        close(make(**options, self_coupling="zero")(features), features)
+        assert_close(make(**options, self_coupling="zero")(features), features)
     alone = make(block_size=1, pairwise="average")  # with nobody else
-    close(alone(features), features)
+    assert_close(alone(features), features)
 
 
 def test_averages_are_in_float32_under_autocast():
     module = make(pairwise="average")
     features, _ = inputs("shared", 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        close(module(features), make(pairwise="average")(features))
+        assert_close(module(features), make(pairwise="average")(features))
         inside = module(features)
-    close(inside, module(features))
+    assert_close(inside, module(features))
 
 
 # --- without couplings ----------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_an_uncoupled_position_sees_itself_alone(layout, pairwise):
 def test_averages_without_couplings_start_as_the_identity():
     module = make(coupled=False, pairwise="average")
     features, _ = inputs("shared", 3)
-    close(module(features), features, 1e-6)
+    assert_close(module(features), features, 1e-6)
     module(features).square().sum().backward()
     moved = module.field.confidence.embed
     assert moved.weight.grad.abs().max() > 1e-3

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tests.support.layers import KINDS, close, inputs, make, reference_output
+from tests.support.layers import KINDS, assert_close, inputs, make, reference_output
 from videogcrf_det.gcrf import VideoGCRF
 
 
@@ -80,7 +80,7 @@ def test_learned_lam_stays_positive():
             assert module.field.lam.item() > 0
         assert (module.field.lam.item() - before) * sign < 0
         before = module.field.lam.item()
-    close(module(features), reference_output(module, features))
+    assert_close(module(features), reference_output(module, features))
 
 
 @pytest.mark.parametrize("neighbourhood", [(), (1,), (1, 2), (1, 2, 4)])
@@ -113,9 +113,9 @@ def test_fixed_distance_decay_is_no_parameter_but_is_saved():
     features, _ = inputs("shared", 4)
     assert (other(features) - module(features)).abs().max() > 1e-3
     other.load_state_dict(module.state_dict())
-    close(other(features), module(features))
+    assert_close(other(features), module(features))
     decaying = torch.exp(-torch.arange(4.0)[1:] / 3.0)
-    close(other.field.coupling(4)[0, 1:], decaying, 1e-6)
+    assert_close(other.field.coupling(4)[0, 1:], decaying, 1e-6)
 
 
 def test_without_a_distance_decay_there_is_none_to_save():
@@ -135,7 +135,7 @@ def test_clips_of_several_lengths_with_a_distance_decay(self_coupling, learn, so
     lengths = [3, 1, 4]
     features, _ = inputs("shared", sum(lengths))
     alone = [module(part) for part in features.split(lengths)]
-    close(module(features, lengths), torch.cat(alone), 1e-5)
+    assert_close(module(features, lengths), torch.cat(alone), 1e-5)
     assert (module(features) - torch.cat(alone)).abs().max() > 1e-3
 
 
@@ -180,7 +180,7 @@ def test_modules_in_half_precision(layout, pairwise, fusion, dtype):
     output = module.to(dtype)(features.to(dtype), **halves)
     assert output.dtype == dtype
     tolerance = 0.02 if dtype == torch.float16 else 0.2
-    close(output.float(), expected, tolerance)
+    assert_close(output.float(), expected, tolerance)
     rounded = features.to(dtype)
     embeddings = module.embeddings(rounded)
     smoothed = module.field.infer(halves.get("unary", rounded), embeddings, [3])
@@ -189,7 +189,7 @@ def test_modules_in_half_precision(layout, pairwise, fusion, dtype):
     for found, wanted in zip(embeddings, expected_embeddings, strict=True):
         assert (found is None) == (wanted is None)
         if found is not None:
-            close(found, wanted, 1e-6)
+            assert_close(found, wanted, 1e-6)
 
 
 def test_embedding_layers_start_small_but_not_at_zero():
@@ -211,7 +211,7 @@ def test_autocast_runs_in_float32():
         half = module(features.bfloat16())
     assert half.dtype == torch.bfloat16
     expected = module(features.bfloat16().float())
-    close(half.float(), expected, 2e-2)
+    assert_close(half.float(), expected, 2e-2)
 
 
 def test_solver_options_reach_the_solver():

@@ -56,5 +56,5 @@ def reference_output(module, features, unary=None):
     return x.reshape(unary.shape).float()
 
 
-def close(actual, expected, tolerance=1e-4):
+def assert_close(actual, expected, tolerance=1e-4):
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
